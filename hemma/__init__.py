@@ -1,0 +1,1 @@
+"""The `hemma` command: starts, checks, shows, simulates and measures the house."""

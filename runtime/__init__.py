@@ -1,0 +1,1 @@
+"""How Hemma's processes speak and live: actors, the bus, clocks, configuration."""
