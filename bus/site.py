@@ -3,10 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bus.message import Command, Message, Part, Topic, command, state
-from bus.metering import GridSystem
 from bus.units import Count, CurrentA, Percent, PositivePowerW, PowerW, Slug, SocPct, Text, UtcTime
 
 
@@ -47,9 +46,7 @@ class EssMode(StrEnum):
 
 
 class Section(Part):
-    """A section of the settings; unknown keys are refused here, since a person writes them."""
-
-    model_config = ConfigDict(extra="forbid")
+    """A section of the settings. Who takes one from a person validates it with `extra="forbid"`."""
 
 
 class PlantSettings(Section):
@@ -61,7 +58,6 @@ class PlantSettings(Section):
     """Identity of the gateway; part of host name and access point."""
     model: Model = Model.A02
     """A01: PV and ESS only; A02: all devices."""
-    grid_system: GridSystem = GridSystem.THREE_PHASE_FOUR_WIRE
     main_fuse_a: Annotated[CurrentA, Field(gt=0, le=400)] | None = None
     """Rating of the fuse at the grid connection point, each phase; None: not stated."""
     rated_pv_power_w: Annotated[PositivePowerW, Field(gt=0)] | None = None

@@ -22,7 +22,10 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Slug = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 """A name that may stand in a topic: lower case, digits, dash, underscore."""
 
-Text = Annotated[str, StringConstraints(strict=True, max_length=500)]
+LONGEST_TEXT = 500
+"""Characters of a sentence; longer ones are cut by who says them."""
+
+Text = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT)]
 """A sentence for a person."""
 
 _finite = {"strict": True, "allow_inf_nan": False}

@@ -17,6 +17,7 @@ import structlog
 
 from bus.message import Answer, Command, Kind, Message
 from bus.system import Fault, Faults, Health, Severity
+from bus.units import LONGEST_TEXT
 from runtime.clock import Clock, Timer
 
 MAILBOX_LIMIT = 1000
@@ -231,7 +232,9 @@ class Actor:
         if known is not None and (known.severity, known.text) == (severity, text):
             return
         since = known.since if known else self.clock.now()
-        fault = Fault(code=code, device=device, severity=severity, text=text, since=since)
+        fault = Fault(
+            code=code, device=device, severity=severity, text=text[:LONGEST_TEXT], since=since
+        )
         self._faults[code, device] = fault
         if known is None:
             self.log.warning("fault_raised", code=code, device=device, text=text)
@@ -292,7 +295,7 @@ class Actor:
             if delivery.answer is None:
                 raise
             self.log.info("refused", command=type(message).__name__, reason=str(refusal))
-            answer = Answer(accepted=False, reason=str(refusal))
+            answer = Answer(accepted=False, reason=str(refusal)[:LONGEST_TEXT])
         except Exception:
             if delivery.answer is not None:
                 failed = Answer(accepted=False, reason=f"{self.name} failed and starts again")

@@ -1,6 +1,6 @@
 """`site.yaml` to models: all that is wrong is reported at once, with file, line, key and remedy.
 
-Read as YAML 1.2 core schema, not PyYAML's 1.1: there `no` is false, `12:30` is 750 and `1e3` a text.
+Read by YAML 1.2's core schema, not PyYAML's 1.1, where `no` is false and `12:30` is 750.
 Tags and aliases are refused: a house needs neither, and both are ways to hurt a reader.
 """
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -90,10 +90,10 @@ def load(
         entries = document.entries.get(name)
         entries = {} if entries is None and (name,) not in document.refused else entries
         try:
-            loaded[name] = model.model_validate(entries)
+            loaded[name] = model.model_validate(entries, extra="forbid")
         except ValidationError as error:
             document.add_complaints(name, explain.explain(model, entries, error))
-    document.add_unknown_sections(sections, ignore_other_sections)
+    document.add_unknown_sections(sections, others=ignore_other_sections)
     if document.problems:
         raise ConfigError(tuple(sorted(set(document.problems), key=_in_file_order)))
     return loaded
@@ -144,7 +144,7 @@ class _Document:
                 self._add(path, complaint.text)
 
     def add_unknown_sections(
-        self, sections: Mapping[str, type[BaseModel]], others: frozenset[str] | bool
+        self, sections: Mapping[str, type[BaseModel]], *, others: frozenset[str] | bool
     ) -> None:
         """Complain of sections that nobody reads."""
         known = [*sections, *(sorted(others) if isinstance(others, frozenset) else ())]
@@ -238,7 +238,8 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             self.get_event()  # type: ignore[no-untyped-call]
-            return yaml.ScalarNode(_REFUSED, event.anchor, event.start_mark, event.end_mark)
+            mark = cast("yaml.Mark", event.start_mark)
+            return yaml.ScalarNode(_REFUSED, event.anchor, mark, mark)
         if self.depth >= MAX_DEPTH:
             raise yaml.composer.ComposerError(
                 None, None, f"nested more than {MAX_DEPTH} deep", event.start_mark

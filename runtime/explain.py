@@ -124,19 +124,39 @@ def branches(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Itera
         yield dict(schema)
 
 
+def entries_of(form: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema of a list's entries, or of what stands behind keys that are free to choose."""
+    patterns = list(form.get("patternProperties", {}).values())  # keys of a type with a pattern
+    for entries in (form.get("items"), form.get("additionalProperties"), *patterns):
+        if isinstance(entries, dict):
+            return entries
+    return {"anyOf": form["prefixItems"]} if "prefixItems" in form else None
+
+
+def description(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A field's text in one line; that of its model where it has none of its own."""
+    described = [field, *branches(field, definitions)]
+    texts = (form["description"] for form in described if "description" in form)
+    return " ".join(next(texts, "").split())
+
+
 def _path_in(entries: object, location: Sequence[str | int], *, ends_in_key: bool) -> Path:
     """Drop from pydantic's location what is not in the input: names of a union's branches."""
     path: list[str | int] = []
     here = entries
     for position, step in enumerate(location):
-        if isinstance(here, Mapping) and step in here:
-            here = here[step]
-        elif isinstance(here, list | tuple) and isinstance(step, int) and step < len(here):
-            here = here[step]
-        elif not (ends_in_key and position == len(location) - 1):
-            continue
-        path.append(step)
+        if _holds(here, step):
+            here = here[step]  # type: ignore[index]  # it holds it
+            path.append(step)
+        elif ends_in_key and position == len(location) - 1:
+            path.append(step)
     return tuple(path)
+
+
+def _holds(entries: object, step: str | int) -> bool:
+    if isinstance(step, int) and isinstance(entries, list | tuple):
+        return step < len(entries)
+    return isinstance(entries, Mapping) and step in entries
 
 
 def _fields_at(schema: dict[str, Any], entries: object, path: Path) -> dict[str, dict[str, Any]]:
@@ -148,8 +168,8 @@ def _fields_at(schema: dict[str, Any], entries: object, path: Path) -> dict[str,
         forms = [
             form
             for outer in forms
-            for inner in (_inner(outer, step),)
-            if isinstance(inner, dict)
+            for inner in (outer.get("properties", {}).get(step) or entries_of(outer),)
+            if inner is not None
             for form in _fitting(inner, definitions, here)
         ]
     return {key: field for form in forms for key, field in form.get("properties", {}).items()}
@@ -170,16 +190,10 @@ def _fitting(
     ]
 
 
-def _inner(form: Mapping[str, Any], step: str | int) -> object:
-    if isinstance(step, int):
-        return form.get("items")
-    return form.get("properties", {}).get(step) or form.get("additionalProperties")
-
-
 def _missing_text(schema: dict[str, Any], entries: object, path: Path) -> str:
     field = _fields_at(schema, entries, path[:-1]).get(str(path[-1]), {})
-    description = " ".join(field.get("description", "").split())
-    return f"is missing: {description}" if description else "is missing"
+    text = description(field, schema.get("$defs", {})).removesuffix(".")
+    return f"is missing: {text}" if text else "is missing"
 
 
 def _wrong_tag(path: Path, fault: Mapping[str, Any]) -> tuple[Path, str]:

@@ -34,6 +34,7 @@ from bus.message import (
     reply_address,
 )
 from bus.system import Online
+from bus.units import LONGEST_TEXT
 from runtime.actor import Delivery, Node, replacement_key
 from runtime.clock import Clock
 
@@ -70,7 +71,7 @@ class BrokerAddress:
     username: str
     password_file: Path | None
     guest: bool = False
-    """A passing client, such as the command line: no session, no online state, any number of them."""
+    """A passing client, such as the command line: no session, no online state, any number."""
 
     def password(self) -> str | None:
         """Read anew for every connection, since credentials may be renewed."""
@@ -83,7 +84,7 @@ class _Client(aiomqtt.Client):
     def __init__(
         self,
         broker: BrokerAddress,
-        will: Message,
+        will: Message | None,
         received: Callable[[MQTTMessage], None],
         acknowledged: Callable[[int, ReasonCode], None],
     ) -> None:
@@ -94,7 +95,7 @@ class _Client(aiomqtt.Client):
             password=broker.password(),
             identifier=None if broker.guest else f"hemma-{broker.username}",
             protocol=aiomqtt.ProtocolVersion.V5,
-            will=None if broker.guest else aiomqtt.Will(will.address, will.encode(), 1, retain=True),
+            will=aiomqtt.Will(will.address, will.encode(), 1, retain=True) if will else None,
             keepalive=KEEPALIVE_S,
             clean_start=broker.guest,
             properties=_properties(
@@ -164,8 +165,7 @@ class MqttBus:
         self._node = node
         pauses = self._pauses()
         while True:
-            will = Online(process=node.name, online=False, reason="connection lost")
-            client = _Client(self._broker, will, self._received, self._acknowledged)
+            client = _Client(self._broker, self._will(node), self._received, self._acknowledged)
             try:
                 async with client:
                     await self._introduce(client, node)
@@ -245,6 +245,11 @@ class MqttBus:
             self._send(client, Online(process=node.name, online=True, since=self._clock.now()))
         while self._unsent:
             self._send(client, self._unsent.popleft())
+
+    def _will(self, node: Node) -> Online | None:
+        if self._broker.guest:
+            return None
+        return Online(process=node.name, online=False, reason="connection lost")
 
     def _say_goodbye(self, client: _Client, node: Node) -> None:
         if self._broker.guest:
@@ -333,10 +338,10 @@ class MqttBus:
         self, node: Node, address: str, reason: str, answer: Callable[[Answer], None] | None
     ) -> None:
         node.counters.unreadable += 1
-        node.counters.last_unreadable = f"{address}: {reason}"[:500]
+        node.counters.last_unreadable = f"{address}: {reason}"[:LONGEST_TEXT]
         log.warning("unreadable", service=node.name, topic=address, reason=reason)
         if answer is not None:
-            answer(Answer(accepted=False, reason=reason[:500]))
+            answer(Answer(accepted=False, reason=reason[:LONGEST_TEXT]))
 
     def _answer_to(
         self, response_topic: str | None, correlation: bytes | None

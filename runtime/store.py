@@ -63,7 +63,7 @@ class Store:
         Raises:
             StoreError: The folder cannot be read.
         """
-        damaged = []
+        damaged: list[Damage] = []
         try:
             numbers = self._numbers()
         except OSError as error:
@@ -114,7 +114,7 @@ class Store:
         """Numbers of the copies there are, newest first."""
         pattern = re.compile(re.escape(self._name) + r"\.([1-9][0-9]{0,17})\.json")
         try:
-            names = os.listdir(self._folder)
+            names = [file.name for file in self._folder.iterdir()]
         except FileNotFoundError:
             return []
         found = (pattern.fullmatch(name) for name in names)

@@ -147,10 +147,10 @@ def test_faults_keep_their_severity_and_time() -> None:
 )
 def test_feed_in_settings_fit_together(fields: dict[str, object], accepted: bool) -> None:
     if accepted:
-        FeedInSettings.model_validate(fields)
+        FeedInSettings.model_validate(fields, extra="forbid")
     else:
         with pytest.raises(ValueError, match="limit"):
-            FeedInSettings.model_validate(fields)
+            FeedInSettings.model_validate(fields, extra="forbid")
 
 
 def test_reasons_can_stand_in_a_topic_or_a_table() -> None:

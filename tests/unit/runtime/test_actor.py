@@ -57,6 +57,8 @@ class HouseActor(Actor):
     async def open_door(self, order: Open) -> None:
         if order.door == "wall":
             raise RefusedError("a wall is no door")
+        if order.door == "garage":
+            raise RefusedError("it is stuck; " * 100)
         if order.door == "trap":
             raise RuntimeError("fell through")
         self.seen.append(order)
@@ -114,6 +116,14 @@ async def test_a_refusal_reaches_the_caller_and_the_actor_lives_on(
         refusal = await bus.ask(Open(door="wall"))
         assert refusal == Answer(accepted=False, reason="a wall is no door")
         assert (await bus.ask(Open(door="front"))).accepted
+
+
+async def test_a_long_refusal_is_cut_to_what_an_answer_can_carry(
+    clock: FakeClock, bus: MemoryBus
+) -> None:
+    async with running(HouseActor(bus, clock)):
+        refusal = await bus.ask(Open(door="garage"))
+        assert len(refusal.reason or "") == 500
 
 
 async def test_an_unexpected_error_answers_the_caller_and_ends_the_process(

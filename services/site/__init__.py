@@ -1,0 +1,1 @@
+"""Settings and identity of the plant, kept for everyone."""
