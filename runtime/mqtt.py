@@ -184,7 +184,12 @@ class MqttBus:
             await self._clock.sleep(next(pauses))
 
     async def publish(self, message: Message) -> None:
-        """Say something. Readings are dropped while the broker is away, all else is kept."""
+        """Say something. Readings are dropped while the broker is away, all else is kept.
+
+        A guest has no name of its own to speak under and says nothing.
+        """
+        if self._broker.guest:
+            return
         if message.topic.kind is Kind.STATE:
             self._asserted[message.address] = message
         if self._client is not None:
