@@ -1,0 +1,1 @@
+"""A simulated house that speaks the real protocols, and imports nothing of the controller's."""
