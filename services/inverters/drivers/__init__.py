@@ -1,0 +1,1 @@
+"""How each family of inverters is read and commanded."""

@@ -1,0 +1,1 @@
+"""Register tables: a device is data."""
