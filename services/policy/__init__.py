@@ -1,0 +1,1 @@
+"""The decision: who may draw or feed how much, now, and why."""

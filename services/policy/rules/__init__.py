@@ -1,0 +1,1 @@
+"""The rules, one file each: plain functions that narrow bounds or say what they wish."""
