@@ -76,7 +76,7 @@ def _role(name: str, rights: Rights) -> dict[str, Any]:
     kinds = {
         "publishClientSend": rights["publish"],
         "publishClientReceive": rights["subscribe"],
-        "subscribeLiteral": rights["subscribe"],
+        "subscribePattern": rights["subscribe"],
     }
     acls = [
         {"acltype": kind, "topic": topic, "priority": 0, "allow": True}

@@ -209,37 +209,9 @@ def _control(
         pace = RETURN_W_PER_S
     elif state.settings is not None and settings != state.settings:
         pace = RELAX_W_PER_S
-    caught_up = True
-    setpoints: list[UnitSetpoint] = []
-    failsafe_w = failsafe.ac_limits_w(house.units, settings)
-    for index, unit in enumerate(house.units):
-        known, actuators = units[index], state.actuators[index]
-        room_w = known.pv_room_w + pace * past_s / len(units)
-        if pace < feed_in.RISE_W_PER_S:  # on the way back: PV and battery do not add up
-            room_w -= max(powers_w[index] - known.battery.command_w, 0.0)
-        if state.settings is None and not rooms:  # nothing has ever limited it
-            room_w = inf
-        if pv_w[index] > room_w:
-            caught_up = False
-        known = known._replace(pv_room_w=min(pv_w[index], room_w), silent=silent[index])
-        known, battery_w, battery_chain = battery_setpoint(
-            unit, known, actuators, bounds[index], powers_w[index], now_s
-        )
-        known, limit_w, ac_chain = ac_setpoint(
-            unit,
-            known,
-            actuators,
-            acs[index],
-            now_s,
-            limited=bool(rooms),
-            silent=silent[index],
-            lowest_w=bounds[index].lower_w,
-        )
-        units[index] = known
-        lasting_w = None if failsafe_w[index] >= unit.rated_power_w else failsafe_w[index]
-        setpoints.append(
-            UnitSetpoint(unit.unit_id, battery_w, limit_w, lasting_w, battery_chain, ac_chain)
-        )
+    setpoints, caught_up = _order(
+        state, house, settings, units, acs, silent, bounds, powers_w, pv_w, pace * past_s
+    )
     moved = CoreState(
         state.actuators,
         state.learners,
@@ -372,6 +344,58 @@ def _split(
         past_s,
     )
     return sharing, powers_w
+
+
+def _order(
+    state: CoreState,
+    house: House,
+    settings: Settings,
+    units: list[UnitState],
+    acs: list[Delivered],
+    silent: list[bool],
+    bounds: list[Bounds],
+    powers_w: list[float],
+    pv_w: list[float],
+    rise_w: float,
+) -> tuple[list[UnitSetpoint], bool]:
+    """The setpoints of all units, noted in `units` as sent.
+
+    Returns:
+        The setpoints, and whether PV was given all its room: it rises by `rise_w` at the most.
+    """
+    setpoints = []
+    caught_up = True
+    limited = bool(settings.limits)
+    failsafe_w = failsafe.ac_limits_w(house.units, settings)
+    for index, unit in enumerate(house.units):
+        known, actuators = units[index], state.actuators[index]
+        room_w = known.pv_room_w + rise_w / len(units)
+        if state.pv_pace_w_per_s < feed_in.RISE_W_PER_S:  # on the way back the two do not add up
+            room_w -= max(powers_w[index] - known.battery.command_w, 0.0)
+        if state.settings is None and not limited:  # nothing has ever limited it
+            room_w = inf
+        if pv_w[index] > room_w:
+            caught_up = False
+        known = known._replace(pv_room_w=min(pv_w[index], room_w), silent=silent[index])
+        known, battery_w, battery_chain = battery_setpoint(
+            unit, known, actuators, bounds[index], powers_w[index], house.now_s
+        )
+        known, limit_w, ac_chain = ac_setpoint(
+            unit,
+            known,
+            actuators,
+            acs[index],
+            house.now_s,
+            limited=limited,
+            silent=silent[index],
+            lowest_w=bounds[index].lower_w,
+        )
+        units[index] = known
+        lasting_w = None if failsafe_w[index] >= unit.rated_power_w else failsafe_w[index]
+        setpoints.append(
+            UnitSetpoint(unit.unit_id, battery_w, limit_w, lasting_w, battery_chain, ac_chain)
+        )
+    return setpoints, caught_up
 
 
 def _reason(units: list[UnitState], setpoints: list[UnitSetpoint], settings: Settings) -> Reason:

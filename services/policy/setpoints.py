@@ -8,7 +8,7 @@ from services.policy.bounds import FREE, Bounds, Link, narrow, settle
 from services.policy.model import Settings, Task, Unit, UnitReading
 from services.policy.response import Delivered
 from services.policy.rules import feed_in
-from services.policy.units import Actuators, UnitState
+from services.policy.units import YIELDING_W, Actuators, UnitState
 
 BAND_W = 15.0
 BAND_PART = 0.003
@@ -44,6 +44,8 @@ def battery_bounds(
     rated_w = unit.rated_power_w
     lower_w = -rated_w if reading.max_charge_w is None else -min(reading.max_charge_w, rated_w)
     upper_w = rated_w if reading.max_discharge_w is None else min(reading.max_discharge_w, rated_w)
+    if known.held and (known.production_w or 0.0) > YIELDING_W:
+        upper_w = min(upper_w, 0.0)  # what PV could give is not taken from the battery
     if now_s <= known.learned_until_s:
         lower_w = max(lower_w, known.learned_lower_w)
         upper_w = min(upper_w, known.learned_upper_w)

@@ -146,6 +146,8 @@ def hear(
             production_w = reading.ac_power_w
         smallest_w = min(bucket_w, older_w)
         held = _is_held(unit, state, reading.ac_power_w, production_w, smallest_w, ac)
+        if (reading.battery_power_w or 0.0) > YIELDING_W:
+            held = False  # PV comes first: while its battery gives, none of it is held back
     lower_w, upper_w, until_s = _learned(
         unit, state, reading.battery_power_w, battery, at_s, production_w
     )
