@@ -123,7 +123,10 @@ def _assignment(text: str) -> tuple[str, Any]:
 def _complete(house: House) -> bool:
     """Everyone has been heard, so that waiting longer would show nothing new."""
     known = all(name in house.online and name in house.health for name in registry.NAMES)
-    return known and house.dispatch is not None and house.grid is not None
+    polled = all(
+        name in house.inverters for name, state in house.inverter_states.items() if state.online
+    )
+    return known and polled and house.dispatch is not None and house.grid is not None
 
 
 async def _until(true: Callable[[], bool]) -> None:

@@ -210,7 +210,7 @@ def _control(
     elif state.settings is not None and settings != state.settings:
         pace = RELAX_W_PER_S
     setpoints, caught_up = _order(
-        state, house, settings, units, acs, silent, bounds, powers_w, pv_w, pace * past_s
+        state, house, settings, units, acs, silent, bounds, powers_w, pv_w, pace, past_s
     )
     moved = CoreState(
         state.actuators,
@@ -356,12 +356,13 @@ def _order(
     bounds: list[Bounds],
     powers_w: list[float],
     pv_w: list[float],
-    rise_w: float,
+    pace_w_per_s: float,
+    past_s: float,
 ) -> tuple[list[UnitSetpoint], bool]:
     """The setpoints of all units, noted in `units` as sent.
 
     Returns:
-        The setpoints, and whether PV was given all its room: it rises by `rise_w` at the most.
+        The setpoints, and whether PV got all its room, to which it rises at that pace.
     """
     setpoints = []
     caught_up = True
@@ -369,8 +370,8 @@ def _order(
     failsafe_w = failsafe.ac_limits_w(house.units, settings)
     for index, unit in enumerate(house.units):
         known, actuators = units[index], state.actuators[index]
-        room_w = known.pv_room_w + rise_w / len(units)
-        if state.pv_pace_w_per_s < feed_in.RISE_W_PER_S:  # on the way back the two do not add up
+        room_w = known.pv_room_w + pace_w_per_s * past_s / len(units)
+        if pace_w_per_s < feed_in.RISE_W_PER_S:  # on the way back, PV and battery do not add up
             room_w -= max(powers_w[index] - known.battery.command_w, 0.0)
         if state.settings is None and not limited:  # nothing has ever limited it
             room_w = inf
