@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-header --no-annotate $(UPGRADE)
 IN_CONTAINER := --extra metering --extra inverters --extra sim
 
-.PHONY: help setup system demo test check house container docs lock clean
+.PHONY: help setup system demo test slow check house container docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,8 +19,11 @@ setup: system .venv/.ready ## .venv with the `hemma` command in it, and Mosquitt
 demo: setup ## broker, services and a simulated house, live in this terminal; Ctrl-C ends all
 	@$(BIN)/hemma demo
 
-test: setup ## every test but those of containers
-	$(BIN)/pytest -q -m 'not container'
+test: setup ## every test but the slow ones and those of containers
+	$(BIN)/pytest -q -m 'not container and not slow'
+
+slow: setup ## the tests that take a minute each
+	$(BIN)/pytest -q -m slow
 
 house: setup ## only the tests with real Mosquitto, the simulated house and real processes
 	$(BIN)/pytest -q -m house

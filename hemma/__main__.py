@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--state-dir", type=Path, default=DEFAULT_STATE / "demo")
     demo.add_argument("--seconds", type=float, help="stop by itself after this time")
     demo.add_argument("--seed", type=int, default=1)
+    demo.add_argument("--picture", type=Path, help="write the last frame there, as SVG")
     demo.set_defaults(verb=_demo)
 
     docs = verbs.add_parser("docs", help="write the generated pages anew")
@@ -116,7 +117,7 @@ def _docs(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from hemma.demo import demo
 
-    return demo(options.state_dir, options.scenario, options.seed, options.seconds)
+    return demo(options.state_dir, options.scenario, options.seed, options.seconds, options.picture)
 
 
 if __name__ == "__main__":

@@ -36,14 +36,22 @@ class HouseFailedError(Exception):
     """A part of the demo did not start; the text says where to look."""
 
 
-def demo(state_dir: Path, scenario: Path | None, seed: int, seconds: float | None) -> int:
+def demo(
+    state_dir: Path,
+    scenario: Path | None,
+    seed: int,
+    seconds: float | None,
+    picture: Path | None = None,
+) -> int:
     """Run the whole house until Ctrl-C, or for some seconds; returns the exit code."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the house too
+        signal.signal(ending, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
         find_mosquitto()
         with simulated_house(state_dir, scenario or SCENARIO, seed) as ends:
             config_file = write_site(state_dir, SITE, ends)
             with services(config_file, state_dir):
-                asyncio.run(_watch(config_file, seconds))
+                asyncio.run(_watch(config_file, seconds, picture))
     except KeyboardInterrupt:
         return 0
     except (BrokerMissingError, HouseFailedError) as error:
@@ -52,14 +60,10 @@ def demo(state_dir: Path, scenario: Path | None, seed: int, seconds: float | Non
     return 0
 
 
-async def _watch(config_file: Path, seconds: float | None) -> None:
+async def _watch(config_file: Path, seconds: float | None, picture: Path | None) -> None:
     configure_logging("text", level="error")
-    stopped = asyncio.current_task()
-    if stopped is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        async with observing(operator_address(config_file)) as observer:
-            await show(observer, SystemClock(), seconds)
+    async with observing(operator_address(config_file)) as observer:
+        await show(observer, SystemClock(), seconds, picture)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,20 @@
 """The house in a terminal: where power flows, what was set and why, what is wrong."""
 
+import contextlib
+import io
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from bus.inverters import Followed, InverterReading, Lease
@@ -298,28 +303,42 @@ def line(house: House, now: datetime) -> str:
     )
 
 
-async def show(observer: Observer, clock: Clock, seconds: float | None) -> None:
-    """Draw until cancelled, or for some seconds; without a terminal, log a line a second."""
-    console = Console()
+async def show(
+    observer: Observer, clock: Clock, seconds: float | None, picture: Path | None = None
+) -> None:
+    """Draw until cancelled, or for some seconds; without a terminal, log a line a second.
+
+    Args:
+        observer: Hears the house.
+        clock: For ages and frames.
+        seconds: None: until cancelled.
+        picture: The last frame is written there, as SVG.
+    """
     end = None if seconds is None else clock.monotonic() + seconds
     history: deque[Moment] = deque(maxlen=HISTORY_S)
-
-    def running() -> bool:
-        return end is None or clock.monotonic() < end
-
-    if not sys.stdout.isatty():
-        while running():
-            print(line(observer.house, clock.now()), flush=True)
-            await clock.sleep(1)
-        return
+    drawn = sys.stdout.isatty()
+    live = Live(console=Console(), screen=True, auto_refresh=False) if drawn else None
     frames = 0
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while running():
+    with live or contextlib.nullcontext():
+        while end is None or clock.monotonic() < end:
             if frames % round(1 / FRAME_S) == 0:
                 history.append(_moment(observer.house, clock.now()))
-            live.update(draw(observer.house, clock.now(), history), refresh=True)
+                if live is None:
+                    print(line(observer.house, clock.now()), flush=True)
+            if live is not None:
+                live.update(draw(observer.house, clock.now(), history), refresh=True)
             frames += 1
             await clock.sleep(FRAME_S)
+    if picture is not None:
+        _save(draw(observer.house, clock.now(), history), picture)
+
+
+def _save(frame: RenderableType, picture: Path) -> None:
+    """As SVG, in the reader's own monospaced font: the picture fetches nothing."""
+    console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
+    console.print(frame)
+    svg = console.export_svg(title="make demo", theme=MONOKAI)
+    picture.write_text(re.sub(r"@font-face {.*?}\n", "", svg, flags=re.DOTALL) + "\n")
 
 
 def _moment(house: House, now: datetime) -> Moment:

@@ -1,10 +1,11 @@
 """`hemma bench NAME`: measurements of one part each, against physics or a reference law."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
-NAMES = ("control",)
+NAMES = ("control", "footprint", "latency", "metering")
 """Each is a module here with `main(arguments) -> exit code`; its figures: docs/benchmarks.md."""
 
 
@@ -13,6 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in NAMES:
         print(f"usage: hemma bench NAME [--help]; there are {', '.join(NAMES)}", file=sys.stderr)
         return 2
+    # As in the services: one core, and no threads that a fork would lose.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     bench = importlib.import_module(f"hemma.bench.{arguments[0]}")
     code: int = bench.main(arguments[1:])
     return code

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from bus.policy import Dispatch, Reason
 from hemma.bench.report import Report
 from hemma.demo import SCENARIO, SITE, services, simulated_house, write_site
 from hemma.session import observing, operator_address
-from runtime.mqtt import BrokerAddress
+from runtime.config import load
 from runtime.process import configure_logging
+from services.inverters.config import InvertersConfig
 
 MUST = {"pss_mb": "<= 130", "cpu_pct": "<= 15", "ready_s": "<= 3"}
 """Derived in docs/benchmarks.md."""
@@ -28,7 +29,7 @@ SECONDS = 60.0
 SETTLE_S = 5.0
 READY_WITHIN_S = 30.0
 MEMORY_EVERY_S = 10.0
-NOT_READY = {Reason.METER_SILENT, Reason.NO_SETTINGS}
+FAILSAFE = {Reason.METER_SILENT, Reason.NO_SETTINGS, Reason.INVERTER_SILENT}
 """Reasons of a dispatch that is none yet."""
 
 PROC = Path("/proc")
@@ -81,11 +82,11 @@ def measure(seconds: float, seed: int) -> tuple[Report, list[Usage]]:
             config_file = write_site(state_dir, SITE, ends)
             started_at = datetime.now(UTC)
             with services(config_file, state_dir) as supervisor:
-                first = asyncio.run(_first_dispatch(operator_address(config_file)))
+                first = asyncio.run(_first_dispatch(config_file))
                 time.sleep(SETTLE_S)
-                ours = [supervisor.pid, *children(supervisor.pid)]
-                usages = watch([*ours, ends["pid"]], seconds)
-                if children(supervisor.pid) != ours[1:]:
+                started = children(supervisor.pid)
+                usages = watch([supervisor.pid, *started, ends["pid"]], seconds)
+                if children(supervisor.pid) != started:
                     raise NotRunningError("a process was started anew meanwhile")
     ready_s = (first.decided_at - started_at).total_seconds()
     return report(usages[:-1], usages[-1], ready_s), usages
@@ -132,14 +133,26 @@ def children(pid: int) -> list[int]:
     return sorted(map(int, (PROC / f"{pid}/task/{pid}/children").read_text().split()))
 
 
-async def _first_dispatch(broker: BrokerAddress) -> Dispatch:
-    """The first dispatch that is neither for want of settings nor of a meter."""
+def is_control(dispatch: Dispatch, inverters: int) -> bool:
+    """Whether a dispatch steers that many inverters, none of them in a fail-safe."""
+    causes = [
+        cause.reason
+        for setpoint in dispatch.setpoints
+        for cause in (*setpoint.battery_causes, *setpoint.ac_limit_causes)
+    ]
+    return len(dispatch.setpoints) == inverters and FAILSAFE.isdisjoint([dispatch.reason, *causes])
+
+
+async def _first_dispatch(config_file: Path) -> Dispatch:
+    section = load(config_file, {"inverters": InvertersConfig}, ignore_other_sections=True)
+    config = section["inverters"]
+    assert isinstance(config, InvertersConfig)  # noqa: S101  load() returns the models it was given
+    inverters = len(list(config.units))
     deadline_s = time.monotonic() + READY_WITHIN_S
-    async with observing(broker) as observer:
-        while (said := observer.house.dispatch) is None or said.reason in NOT_READY:
+    async with observing(operator_address(config_file)) as observer:
+        while (said := observer.house.dispatch) is None or not is_control(said, inverters):
             if time.monotonic() > deadline_s:
-                reason = "none" if said is None else said.reason.value
-                raise NotRunningError(f"no dispatch in {READY_WITHIN_S:g} s; the last: {reason}")
+                raise NotRunningError(f"no control in {READY_WITHIN_S:g} s; the last was {said}")
             await asyncio.sleep(0.01)
         return said
 
@@ -162,10 +175,11 @@ def _cpu_s(pid: int) -> float:
 
 
 def _table(usages: Sequence[Usage]) -> str:
-    rows = [
-        f"  {usage.name:<16} {usage.pss_mb:6.1f} MB  {usage.cpu_pct:5.1f} %" for usage in usages
-    ]
-    return "\n".join([*rows[:-1], f"{rows[-1]}  (the simulated house, not counted)"])
+    names = ["hemma up", *(usage.name for usage in usages[1:-1]), "(hemma sim)"]
+    return "\n".join(
+        f"  {name:<16} {usage.pss_mb:6.1f} MB  {usage.cpu_pct:5.1f} %"
+        for name, usage in zip(names, usages, strict=True)
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -135,7 +136,7 @@ def answers_s(blocks_s: Sequence[float], setpoints_s: Sequence[float]) -> list[f
 
 def _followers_s(ends_s: Sequence[float], setpoints_s: Sequence[float]) -> list[float]:
     found = []
-    for end_s, next_s in zip(ends_s, ends_s[1:], strict=False):
+    for end_s, next_s in pairwise(ends_s):
         after = bisect.bisect_right(setpoints_s, end_s)
         if after < len(setpoints_s) and setpoints_s[after] < next_s:
             found.append(setpoints_s[after] - end_s)

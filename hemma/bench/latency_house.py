@@ -213,7 +213,7 @@ def relay_second(broker: BrokerAddress, size: int) -> None:
         async with _client(broker) as client:
             await client.subscribe(FIRST)
             async for message in client.messages:
-                sent = bytes(message.payload)[: _SENT.size]  # type: ignore[arg-type]  # bytes, as it was sent
+                sent = bytes(message.payload)[: _SENT.size]
                 await client.publish(SECOND, sent + bytes(size - _SENT.size))
 
     asyncio.run(answer())
@@ -227,7 +227,7 @@ def relay_third(broker: BrokerAddress, shared: Shared) -> None:
             await client.subscribe(SECOND)
             async for message in client.messages:
                 arrived_s = time.monotonic()
-                (sent_s,) = _SENT.unpack_from(bytes(message.payload))  # type: ignore[arg-type]  # bytes, as it was sent
+                (sent_s,) = _SENT.unpack_from(bytes(message.payload))
                 shared.relayed.note(sent_s)
                 shared.relayed.note(arrived_s)
 

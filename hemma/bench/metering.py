@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 
@@ -12,6 +13,7 @@ import numpy as np
 from bus.metering import GridSystem
 from hemma.bench import metering_accuracy as accuracy
 from hemma.bench import metering_wiring as wiring
+from hemma.bench.metering_accuracy import Meter, Row, Worst
 from hemma.bench.metering_signals import (
     FS_HZ,
     IDEAL,
@@ -44,22 +46,31 @@ MUST = {
 }
 """Derived in docs/benchmarks.md. The classes' figures are the largest share of a limit."""
 
-SIGNALS = 1000
-INSTALLATIONS = 10_000
 BASIC_A = 10.0
 """Ib of a meter for direct connection."""
 
 
-def run(
-    seed: int, installations: int = INSTALLATIONS, signals: int = SIGNALS
-) -> tuple[Report, list[str]]:
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured."""
+
+    installations: int = 10_000
+    """For the wiring check with three-phase inverters, and as many with single-phase ones."""
+    signals: int = 1000
+    """Single readings."""
+    part: float = 1.0
+    """Of the classes' test points; 1 is all of them."""
+
+
+SHORT = Extent(installations=2400, signals=100, part=0.03)
+
+
+def run(seed: int, extent: Extent) -> tuple[Report, list[str]]:
     """Measure everything.
 
     Args:
         seed: Draws signals and installations.
-        installations: For the wiring check with three-phase inverters, and again as many with
-            single-phase ones.
-        signals: Single readings.
+        extent: How much.
 
     Returns:
         The report, and where each class came closest to a limit.
@@ -68,24 +79,23 @@ def run(
     def draw(row: int) -> np.random.Generator:
         return np.random.default_rng((seed, row))  # a row's signals do not depend on the others
 
-    ideal = [accuracy.Meter(IDEAL, {})]
+    def worst(
+        rows: Sequence[Row], meters: Sequence[Meter], row: int, base_a: float = RATED_A
+    ) -> Worst:
+        return accuracy.worst_share(rows, meters, draw(row), base_a, extent.part)
+
+    ideal = [Meter(IDEAL, {})]
     classes = {
-        "class_direct": accuracy.worst_share(accuracy.CLASS_1_DIRECT, ideal, draw(1), BASIC_A),
-        "class_uncalibrated": accuracy.worst_share(
-            accuracy.CLASS_1, accuracy.uncalibrated(), draw(2)
-        ),
-        "class_one_point": accuracy.worst_share(
-            accuracy.CLASS_05S, accuracy.one_point(draw(3)), draw(4)
-        ),
-        "class_five_point": accuracy.worst_share(
-            accuracy.CLASS_02S, accuracy.five_points(draw(5)), draw(6)
-        ),
+        "class_direct": worst(accuracy.CLASS_1_DIRECT, ideal, 1, BASIC_A),
+        "class_uncalibrated": worst(accuracy.CLASS_1, accuracy.uncalibrated(), 2),
+        "class_one_point": worst(accuracy.CLASS_05S, accuracy.one_point(draw(3)), 4),
+        "class_five_point": worst(accuracy.CLASS_02S, accuracy.five_points(draw(5)), 6),
     }
-    three_phase = wiring.check_three_phase(draw(7), installations)
-    single_phase = wiring.check_single_phase(draw(8), installations)
+    three_phase = wiring.check_three_phase(draw(7), extent.installations)
+    single_phase = wiring.check_single_phase(draw(8), extent.installations)
     figures = {
-        "power_error_pct": accuracy.single_reading_error_pct(draw(0), signals),
-        **{name: worst.share for name, worst in classes.items()},
+        "power_error_pct": accuracy.single_reading_error_pct(draw(0), extent.signals),
+        **{name: one.share for name, one in classes.items()},
         "wiring_wrong": three_phase.wrong,
         "wiring_unsure_pct": three_phase.unsure_pct,
         "wiring_single_phase_wrong": single_phase.wrong,
@@ -142,10 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: prints the figures; returns 1 when a must is missed."""
     parser = argparse.ArgumentParser(prog="hemma bench metering", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="draws signals and installations")
-    parser.add_argument("--installations", type=int, default=INSTALLATIONS, metavar="K")
+    parser.add_argument("--installations", type=int, metavar="K", help="of the wiring check")
+    parser.add_argument("--short", action="store_true", help="a random part of everything")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    report, nearest = run(options.seed, options.installations)
+    extent = SHORT if options.short else Extent()
+    if options.installations is not None:
+        extent = replace(extent, installations=options.installations)
+    report, nearest = run(options.seed, extent)
     print(report.as_json() if options.json else "\n".join([report.as_text(), "", *nearest]))
     return 0 if report.ok else 1
 

@@ -236,12 +236,26 @@ def points(rows: Sequence[Row], base_a: float) -> Iterator[Point]:
 
 
 def worst_share(
-    rows: Sequence[Row], meters: Sequence[Meter], rng: np.random.Generator, base_a: float = RATED_A
+    rows: Sequence[Row],
+    meters: Sequence[Meter],
+    rng: np.random.Generator,
+    base_a: float = RATED_A,
+    part: float = 1.0,
 ) -> Worst:
-    """The whole table of a class with each meter: the largest share of a limit."""
+    """The table of a class with each meter: the largest share of a limit.
+
+    Args:
+        rows: The table.
+        meters: To be tested.
+        rng: Of noise, and of the points that are left out.
+        base_a: What the table's per cent refer to.
+        part: Of the points; 1 is all of them.
+    """
     worst = Worst(0.0, 0.0, "")
     for meter in meters:
         for point in points(rows, base_a):
+            if rng.random() >= part:
+                continue
             signal = point.signal(rng)
             shown = meter.measure(signal, point.mains, rng)
             power_w = sum(one.active_power_w for one in shown) / len(shown)
