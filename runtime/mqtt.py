@@ -1,23 +1,26 @@
 """The bus over MQTT 5. The only file that knows the MQTT library.
 
-aiomqtt ties paho to asyncio; two of its callbacks are overridden here (2.5, pinned). Messages go
+aiomqtt ties paho to asyncio; some of its callbacks are overridden here (2.5, pinned). Messages go
 straight from the socket's callback into the mailbox: its own iterator makes a task a message, which
-costs as much as all else together. And PUBACK reason codes, which it drops, are counted.
+costs as much as all else together. PUBACK reason codes, which it drops, are counted. And readings,
+which are QoS 0, go to and from the socket past both of them.
 """
 
 import asyncio
 import contextlib
 import itertools
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import aiomqtt
 import structlog
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import MQTTMessage, MQTTMessageInfo
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -37,6 +40,7 @@ from bus.system import Online
 from bus.units import LONGEST_TEXT
 from runtime.actor import Delivery, Node, replacement_key
 from runtime.clock import Clock
+from runtime.mqtt_wire import PUBLISH_QOS_0, Arrived, pack, unpack
 
 KEEPALIVE_S = 5
 """A broker that hangs is noticed after 1.5 times this; leases lapse much earlier."""
@@ -46,6 +50,9 @@ SESSION_EXPIRY_S = 60
 
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0)
 """Pauses before each next attempt; the last one repeats."""
+
+PEEKED_BYTES = 64 * 1024
+"""Of what waits on the socket; a longer reading goes through paho."""
 
 UNSENT_EVENTS = 1000
 """Events kept while the broker is away; more are counted as overflow."""
@@ -85,7 +92,7 @@ class _Client(aiomqtt.Client):
         self,
         broker: BrokerAddress,
         will: Message | None,
-        received: Callable[[MQTTMessage], None],
+        received: Callable[[str, bytes, Properties | None], None],
         acknowledged: Callable[[int, ReasonCode], None],
     ) -> None:
         super().__init__(
@@ -109,7 +116,39 @@ class _Client(aiomqtt.Client):
         self.acknowledged = acknowledged
 
     def _on_message(self, client: Any, userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401, ARG002  paho's signature
-        self.received(message)
+        self.received(message.topic, bytes(message.payload), message.properties)
+
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ANN401  paho's signature
+        super()._on_socket_open(client, userdata, sock)  # what it does on reading is replaced
+        read = partial(self._read, sock)
+        self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), read)
+
+    def _read(self, connection: socket.socket) -> None:
+        """Take readings from the socket, leave all else on it to paho."""
+        try:
+            if not self._take_readings(connection):
+                self._client.loop_read()
+        except Exception as error:  # noqa: BLE001  as aiomqtt does: whatever it is, reconnect
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
+    def _take_readings(self, connection: socket.socket) -> bool:
+        if self._client._in_packet["command"]:  # noqa: SLF001  paho waits for the rest of a packet
+            return False
+        if isinstance(connection, ssl.SSLSocket):
+            return False  # it cannot be peeked into: all goes through paho
+        try:
+            seen = connection.recv(PEEKED_BYTES, socket.MSG_PEEK)
+        except OSError:
+            return False  # paho will find out
+        taken: list[Arrived] = []
+        while (arrived := unpack(seen, taken[-1].end if taken else 0)) is not None:
+            taken.append(arrived)
+        if taken:
+            connection.recv(taken[-1].end)
+        for reading in taken:
+            self.received(reading.address, reading.payload, None)
+        return bool(taken)
 
     def _on_publish(  # paho's signature
         self,
@@ -124,6 +163,29 @@ class _Client(aiomqtt.Client):
     def send(self, address: str, payload: bytes, topic: Topic, properties: Properties) -> int:
         """Hand a message to the socket without waiting; returns paho's message id."""
         return self._client.publish(address, payload, topic.qos, topic.retain, properties).mid
+
+    def send_at_once(self, address: str, payload: bytes, expires_s: int) -> None:
+        """Write a QoS 0 message to the socket in one go.
+
+        paho's way queues the packet, waits for two turns of the event loop and then calls back. It
+        is left for what the socket does not take, so that nothing is lost or overtaken.
+        """
+        client = self._client
+        connection = client.socket()
+        if connection is None:
+            return  # the connection is just being lost
+        packet = pack(address, payload, expires_s)
+        sent = 0
+        if not client.want_write():
+            try:
+                sent = connection.send(packet)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # paho will find out when it reads
+        if sent < len(packet):
+            rest = packet[sent:]
+            client._packet_queue(PUBLISH_QOS_0, rest, 0, 0, MQTTMessageInfo(0))  # noqa: SLF001  publish() would begin anew
 
     async def lost(self) -> NoReturn:
         """Wait for the end of the connection.
@@ -280,12 +342,14 @@ class MqttBus:
 
     def _send(self, client: _Client, message: Message) -> None:
         topic = message.topic
+        if topic.qos == 0 and topic.expires_s is not None:
+            client.send_at_once(message.address, message.encode(), topic.expires_s)
+            return
         expiry = {} if topic.expires_s is None else {"MessageExpiryInterval": topic.expires_s}
         mid = client.send(
             message.address, message.encode(), topic, _properties(PacketTypes.PUBLISH, **expiry)
         )
-        if topic.qos:
-            self._unacknowledged[mid] = message
+        self._unacknowledged[mid] = message
 
     def _acknowledged(self, mid: int, reason: ReasonCode) -> None:
         message = self._unacknowledged.pop(mid, None)
@@ -300,14 +364,13 @@ class MqttBus:
 
     # --- what comes in
 
-    def _received(self, packet: MQTTMessage) -> None:
+    def _received(self, address: str, payload: bytes, properties: Properties | None) -> None:
         node = self._node
         if node is None:
             return
-        address, properties = packet.topic, packet.properties
         correlation = getattr(properties, "CorrelationData", None)
         if address.startswith(ROOT) and "/reply/" in address:
-            self._answered(node, bytes(packet.payload), correlation)
+            self._answered(node, payload, correlation)
             return
         model = self._model_of(node, address)
         answer = self._answer_to(getattr(properties, "ResponseTopic", None), correlation)
@@ -315,7 +378,7 @@ class MqttBus:
             self._refuse(node, address, "no such topic is heard here", answer)
             return
         try:
-            message = model.decode(bytes(packet.payload), address)
+            message = model.decode(payload, address)
         except UnreadableError as error:
             self._refuse(node, address, str(error), answer)
             return
