@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bus.policy import Dispatch, Reason
 from hemma.bench.report import Report
-from hemma.demo import SCENARIO, SITE, services, simulated_house, write_site
-from hemma.session import observing, operator_address
+from hemma.demo import SCENARIO, SITE, HouseFailedError, services, simulated_house, write_site
+from hemma.session import UNREACHABLE, observing, operator_address
 from runtime.config import load
 from runtime.process import configure_logging
 from services.inverters.config import InvertersConfig
@@ -55,13 +55,17 @@ class Usage:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: prints the figures; returns 1 when a must is missed."""
+    """Command line: prints the figures; returns 1 when a must is missed, 69 without a house."""
     parser = argparse.ArgumentParser(prog="hemma bench footprint", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of measurement")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated house")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    report, usages = measure(options.seconds, options.seed)
+    try:
+        report, usages = measure(options.seconds, options.seed)
+    except (NotRunningError, HouseFailedError) as error:
+        print(error, file=sys.stderr)
+        return UNREACHABLE
     print(report.as_json() if options.json else f"{report.as_text()}\n\n{_table(usages)}")
     return 0 if report.ok else 1
 

@@ -26,7 +26,7 @@ from statistics import median, quantiles
 from hemma.bench import latency_house as ends
 from hemma.bench.report import Report
 from hemma.demo import write_site
-from hemma.session import observing, operator_address
+from hemma.session import UNREACHABLE, observing, operator_address
 from hemma.up import up
 from runtime.mqtt import BrokerAddress
 from runtime.process import configure_logging
@@ -48,13 +48,17 @@ class NotRunningError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: prints the figures; returns 1 when a must is missed."""
+    """Command line: prints the figures; returns 1 when a must is missed, 69 without a house."""
     parser = argparse.ArgumentParser(prog="hemma bench latency", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of measurement")
     parser.add_argument("--seed", type=int, default=1, help="draws the house's load")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    report = measure(options.seconds, options.seed)
+    try:
+        report = measure(options.seconds, options.seed)
+    except NotRunningError as error:
+        print(error, file=sys.stderr)
+        return UNREACHABLE
     print(report.as_json() if options.json else report.as_text())
     return 0 if report.ok else 1
 

@@ -53,6 +53,9 @@ class UnitConfig(ConfigSection):
     """The phases that it feeds."""
     kept: KeptConfig = KeptConfig()
     """Settings in its flash."""
+    own_failsafe_set: bool = False
+    """Whether its own fail-safe for lost communication was set in the maker's app, and tried;
+    without it nothing limits the inverter while the gateway is off, and a warning says so."""
 
     @model_validator(mode="after")
     def _phases_differ(self) -> Self:

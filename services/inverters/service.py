@@ -73,6 +73,11 @@ class InvertersService(Actor):
             self.spawn(unit.poll(), f"{name} poll")
             self.spawn(unit.poll_slowly(), f"{name} slow")
             await self._tell_state(unit)
+            if not unit.config.own_failsafe_set:
+                text = (
+                    "nothing limits it while the gateway is off: set its own fail-safe and try it"
+                )
+                await self.raise_fault("no-own-failsafe", Severity.WARNING, text, name)
 
     async def stop(self) -> None:
         """Nobody will guard the limit from now on: leave every inverter in its fail-safe."""

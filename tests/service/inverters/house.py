@@ -119,6 +119,7 @@ class House:
     line: SimulatedLine
     kept: KeptConfig = field(default_factory=KeptConfig)
     failsafe_limit_w: float = 0.0
+    own_failsafe_set: bool = True
     poll_period_s: float = 0.25
     _sequence: int = 0
 
@@ -129,7 +130,13 @@ class House:
         link = Link(self.line, self.clock)
         units = [
             InverterUnit(
-                UnitConfig(id=f"inv{unit}", unit_id=unit, rated_power_w=8000.0, kept=self.kept),
+                UnitConfig(
+                    id=f"inv{unit}",
+                    unit_id=unit,
+                    rated_power_w=8000.0,
+                    kept=self.kept,
+                    own_failsafe_set=self.own_failsafe_set,
+                ),
                 ModbusInverter(link, unit, SUN2000),
                 self.clock,
                 ledger,

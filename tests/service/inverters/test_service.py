@@ -30,6 +30,13 @@ async def test_an_inverter_is_identified_and_polled(house: House) -> None:
         assert house.faults() == {}
 
 
+async def test_an_inverter_without_a_failsafe_of_its_own_is_warned_of(house: House) -> None:
+    house.own_failsafe_set = False
+    async with house.running():
+        await house.clock.advance(3)
+        assert "while the gateway is off" in house.faults()["no-own-failsafe"]
+
+
 async def test_without_a_word_the_failsafe_applies_from_the_start(house: House) -> None:
     async with house.running():
         await house.clock.advance(1)
