@@ -326,6 +326,8 @@ async def show(
                 if live is None:
                     print(line(observer.house, clock.now()), flush=True)
             if live is not None:
+                if not sys.stdout.isatty():
+                    return  # the terminal was closed, and only `make` was told
                 live.update(draw(observer.house, clock.now(), history), refresh=True)
             frames += 1
             await clock.sleep(FRAME_S)
