@@ -143,15 +143,20 @@ class Store:
         for number in self._numbers():
             if number == newest:
                 continue
-            try:
-                self._checked(number)
+            if self._is_good(number):
                 kept += 1
                 if kept <= self._keep:
                     continue
-            except (OSError, ValueError):
-                pass  # damaged: it has been reported when it was loaded
             with contextlib.suppress(OSError):
                 self._file(number).unlink()
+
+    def _is_good(self, number: int) -> bool:
+        """A damaged copy was reported when it was loaded."""
+        try:
+            self._checked(number)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _sync_folder(self) -> None:
         handle = os.open(self._folder, os.O_RDONLY)
