@@ -1,4 +1,4 @@
-"""A three-wire house measured by a Modbus meter on a second RS485 line; one inverter behind TCP."""
+"""A three-wire house measured by a Modbus meter, on RS485 or on TCP; one inverter behind TCP."""
 
 import json
 from collections.abc import Iterator
@@ -15,14 +15,25 @@ HERE = Path(__file__).parent
 SCENARIO = REPOSITORY / "sim" / "scenarios" / "mixed_links.yaml"
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+SOURCES = {
+    "SDM630 on RS485": "{kind: modbus, model: SDM630, serial_port: $rs485_2, baud_rate: 9600}",
+    "DTSU666-H on TCP": "{kind: modbus, model: DTSU666-H, host: 127.0.0.1, port: $meter_port}",
+}
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("mixed")
-    with running_house(folder, SCENARIO, HERE / "site.mixed.yaml") as running:
+    site = folder / "site.template.yaml"
+    template = (HERE / "site.mixed.yaml").read_text()
+    site.write_text(template.replace("SOURCE", SOURCES[request.param]))
+    with running_house(folder, SCENARIO, site) as running:
         yield running
 
 
-def test_a_modbus_meter_on_rs485_tells_the_grid_power(house: House) -> None:
+def test_a_modbus_meter_tells_the_grid_power(house: House) -> None:
     def agrees() -> bool:
         told_w = house.status()["grid"]["power_w"]
         return told_w is not None and abs(told_w - house.simulator.grid_power_w) < 150

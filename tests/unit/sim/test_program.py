@@ -43,7 +43,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def test_the_house_is_found_keeps_time_and_stops_cleanly(running: Running, tmp_path: Path) -> None:
     endpoints, process = running
     assert set(endpoints["lines"]) == {"rs485-1", "rs485-2"}
-    assert set(endpoints["tcp"]) == {"gateway"}
+    assert set(endpoints["tcp"]) == {"gateway", "meter"}
     assert Path(endpoints["lines"]["rs485-1"]).exists()
 
     with (
