@@ -2,11 +2,9 @@
 
 import json
 import os
-import socket
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,28 +13,12 @@ from typing import Any
 import pytest
 
 from hemma import registry
-from tests.house.house import Simulator
+from hemma.demo import free_port
+from tests.house.house import Simulator, wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BUILD_TIMEOUT_S = 600
-READY_TIMEOUT_S = 60
 PROCESSES = ("broker", *registry.NAMES)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = READY_TIMEOUT_S) -> float:
-    """Look again and again; returns how long it took."""
-    began = time.monotonic()
-    while not true():
-        if time.monotonic() - began > timeout_s:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.1)
-    return time.monotonic() - began
 
 
 @dataclass

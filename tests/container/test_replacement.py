@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hemma import registry
-from tests.container.conftest import PROCESSES, Compose, wait_until
-from tests.house.house import Simulator
+from tests.container.conftest import PROCESSES, Compose
+from tests.house.house import Simulator, wait_until
 
 pytestmark = pytest.mark.container
 

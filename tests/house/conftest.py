@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 
 from hemma.broker import OPERATOR, prepare, rights_of
+from hemma.demo import free_port
 from runtime.actor import Actor
 from runtime.mqtt import BrokerAddress
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -18,6 +18,24 @@ from hemma.demo import services, simulated_house, write_site
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
+def wait_until(
+    true: Callable[[], bool],
+    what: str,
+    timeout_s: float = 60.0,
+    circumstances: Callable[[], str] = str,
+) -> float:
+    """Look again and again; returns how long it took.
+
+    The only pause in tests of real processes, which have no clock that could be advanced.
+    """
+    began_s = time.monotonic()
+    while not true():
+        if time.monotonic() - began_s > timeout_s:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}\n{circumstances()}")
+        time.sleep(0.05)
+    return time.monotonic() - began_s
+
+
 class Simulator:
     """The control port of the simulated house: the physical truth, and faults on order."""
 
@@ -42,6 +60,13 @@ class Simulator:
     @property
     def grid_power_w(self) -> float:
         return float(self.state()["grid_power_w"])
+
+    def live(self, seconds: float) -> None:
+        """Let so much time of the simulated house go by, however slow the machine is."""
+        end_s = self.state()["elapsed_s"] + seconds
+        wait_until(
+            lambda: self.state()["elapsed_s"] >= end_s, "simulated time passes", 5 * seconds + 5
+        )
 
     @contextlib.contextmanager
     def judging(
@@ -104,12 +129,7 @@ class House:
 
     def wait_until(self, true: Callable[[], bool], seconds: float, what: str) -> float:
         """Look until it is so; returns how long it took."""
-        start = time.monotonic()
-        while not true():
-            if time.monotonic() - start > seconds:
-                raise AssertionError(f"not within {seconds} s: {what}\n{self.log_tail()}")
-            time.sleep(0.05)  # real processes have no clock to advance
-        return time.monotonic() - start
+        return wait_until(true, what, seconds, self.log_tail)
 
     def settle(self, seconds: float = 30.0) -> None:
         """Wait until all is well."""
