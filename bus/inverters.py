@@ -63,7 +63,7 @@ class InverterReading(Message):
     """DC side; > 0 is discharge."""
     soc_pct: SocPct | None
     max_charge_w: PositivePowerW | None
-    """What the battery can take just now."""
+    """What the battery can take just now, wherever from; 0 until it has told that."""
     max_discharge_w: PositivePowerW | None
     lease: Lease
     battery: Followed
@@ -100,6 +100,8 @@ class InverterState(Message):
     phases: tuple[Phase, ...]
     """The phases that it feeds."""
     has_battery: Annotated[bool, Field(strict=True)]
+    charges_from_grid: Annotated[bool, Field(strict=True)] = False
+    """Whether a charge may draw from the AC side; otherwise the battery takes its own PV alone."""
     battery_capacity_wh: EnergyWh | None
     device_status: Text | None
     alarms: tuple[Text, ...]

@@ -36,6 +36,7 @@ MUST: dict[str, str] = {
     "feed_in_pv_lost_zero_pct": "<= 10",
     "feed_in_pv_lost_3kw_pct": "<= 5",
     "feed_in_writes_per_min": "<= 25",
+    "hybrid_pv_lost_pct": "<= 5",
     "load_drop_quick_max_s": "<= 3",
     "load_drop_max_s": "<= 10",
     "failsafe_max_s": "<= 3",
@@ -82,6 +83,7 @@ def run(seed: int, plants: int = 240, houses: int = 3) -> dict[str, float]:
     hunting += robust_hunting
     figures |= rows.pulses(draw("pulses"))
     figures |= limits.feed_in_hours(draw("hours"), houses)
+    figures |= limits.hybrid_hours(draw("hybrids"), houses)
     dropped, drop_hunting = limits.load_drops(draw("drops"), max(plants // 4, 4))
     hunting += drop_hunting
     figures |= dropped

@@ -91,6 +91,49 @@ def _feed_in_hour(rng: random.Random, limit_w: float, law_name: str) -> Trace:
     return run_loop(laws[law_name], [inverter], load, [pv], 3600.0, rng)
 
 
+def hybrid_hours(rng: random.Random, houses: int) -> dict[str, float]:
+    """The same hours without export, by two hybrids that nothing is known of at the start.
+
+    Their batteries take PV alone and have room for all of it, so whatever is lost was held back for
+    nothing, and what is imported beyond the same hour without a limit is the price of the limit.
+    """
+    lost_wh = could_wh = import_wh = free_import_wh = over_wh = longest_s = 0.0
+    for _ in range(houses):
+        seed = rng.random()
+        trace, charged_wh = _hybrid_hour(random.Random(seed), feed_in_limit(0.0))
+        free, _ = _hybrid_hour(random.Random(seed), Settings())
+        hour_wh = sum(trace.available_w) * STEP_S / 3600.0
+        could_wh += hour_wh
+        lost_wh += hour_wh - sum(trace.output_w) * STEP_S / 3600.0 - charged_wh
+        over_wh += _over(trace, 0.0)[0]
+        longest_s = max(longest_s, _over(trace, 0.0)[1])
+        import_wh += _import_wh(trace)
+        free_import_wh += _import_wh(free)
+    return {
+        "hybrid_pv_lost_pct": 100.0 * lost_wh / could_wh,
+        "hybrid_import_ratio": import_wh / free_import_wh,
+        "hybrid_energy_wh": over_wh / houses,
+        "hybrid_longest_s": longest_s,
+    }
+
+
+def _hybrid_hour(rng: random.Random, settings: Settings) -> tuple[Trace, float]:
+    """The hour and what the batteries took in it, Wh."""
+    inverters = _hybrids(rng, 2)
+    for inverter in inverters:
+        inverter.pv_first = True
+        inverter.soc_pct = 30.0
+    load = busy_hour(rng)
+    pv = [cloudy_hour(rng, rng.uniform(3500.0, 4500.0)) for _ in inverters]
+    law = Core.of(inverters, settings, learning=True)
+    trace = run_loop(law, inverters, load, pv, 3600.0, rng)
+    return trace, sum((one.soc_pct - 30.0) / 100.0 * one.capacity_wh for one in inverters)
+
+
+def _import_wh(trace: Trace) -> float:
+    return sum(max(power_w, 0.0) for power_w in trace.grid_w) * STEP_S / 3600.0
+
+
 def _over(trace: Trace, limit_w: float, from_s: float = 30.0) -> tuple[float, float]:
     """Energy over a limit in Wh, and the longest time more than 100 W over it in s."""
     energy_ws = 0.0

@@ -46,6 +46,7 @@ class Core:
                 inverter.rated_power_w,
                 has_battery=inverter.battery is not None,
                 capacity_wh=inverter.capacity_wh,
+                charges_from_grid=not inverter.pv_first,
                 poll_s=inverter.telemetry.period_s,
             )
             for number, inverter in enumerate(inverters, start=1)

@@ -96,16 +96,22 @@ class Inverter:
     telemetry: Telemetry = Telemetry()
     soc_pct: float = 50.0
     capacity_wh: float = 10_000.0
+    pv_first: bool = False
+    """As hybrids do: the battery takes PV alone, and gives what PV leaves of the AC limit."""
     mute: bool = False
     ac_power_w: float = 0.0
     battery_power_w: float = 0.0
     told: Told | None = None
     _past: deque[tuple[float, float, float]] = field(default_factory=deque)
     _next_s: float = 0.0
+    _unread: bool = False
 
     def order(self, now_s: float, battery_power_w: float | None, ac_limit_w: float | None) -> None:
-        """Setpoints leave the controller; a mute inverter hears nothing."""
-        if self.mute:
+        """Setpoints leave the controller.
+
+        A mute inverter hears nothing, and one that is back is first read, as the driver does.
+        """
+        if self.mute or self._unread:
             return
         if self.battery is not None:
             self.battery.order(now_s, battery_power_w or 0.0)
@@ -115,6 +121,8 @@ class Inverter:
         """AC output 20 ms on."""
         through_w = self.limiter.step(now_s)
         battery_w = self.battery.step(now_s) if self.battery is not None else 0.0
+        if self.pv_first:
+            battery_w = max(min(battery_w, max(through_w - available_w, 0.0)), -available_w)
         self.battery_power_w = battery_w
         self.ac_power_w = min(available_w + battery_w, max(through_w, min(battery_w, 0.0)))
         self.soc_pct -= 100.0 * battery_w * STEP_S / 3600.0 / self.capacity_wh
@@ -128,8 +136,10 @@ class Inverter:
         if now_s < self._next_s:
             return
         self._next_s = now_s + self.telemetry.period_s
+        self._unread = self._unread or self.mute
         if self.mute or rng.random() < self.telemetry.lost_part:
             return
+        self._unread = False
         _, ac_power_w, battery_power_w = self._past[0]
         gain = self.telemetry.gain
         self.told = Told(now_s, ac_power_w * gain, battery_power_w * gain, self.soc_pct)

@@ -17,9 +17,6 @@ from services.inverters.model import (
     confirmed_battery_w,
 )
 
-MORE_PV_W = 600.0
-"""PV that an AC limit holds back does not show; so much more of it is offered from poll to poll."""
-
 
 @dataclass
 class Known:
@@ -110,7 +107,7 @@ def reading(
         pv_power_w=fast.pv_power_w,
         battery_power_w=fast.battery_power_w if known.has_battery else None,
         soc_pct=fast.soc_pct if known.has_battery else None,
-        max_charge_w=_chargeable_w(known, fast.pv_power_w) if known.has_battery else None,
+        max_charge_w=(slow.max_charge_w if slow else 0.0) if known.has_battery else None,
         max_discharge_w=(slow.max_discharge_w if slow else 0.0) if known.has_battery else None,
         lease=lease,
         battery=_followed(
@@ -132,6 +129,7 @@ def state(known: Known, figures: UnitFigures, *, online: bool, flash_writes: int
         rated_power_w=known.rated_power_w,
         phases=known.config.phases,
         has_battery=known.has_battery,
+        charges_from_grid=bool(known.config.kept.charge_from_grid),
         battery_capacity_wh=slow.battery_capacity_wh if slow and known.has_battery else None,
         device_status=slow.device_status if slow else None,
         alarms=slow.alarms if slow else (),
@@ -150,20 +148,6 @@ def state(known: Known, figures: UnitFigures, *, online: bool, flash_writes: int
             device_time_p99_ms=_ms(figures.times.percentile_s(99)),
         ),
     )
-
-
-def _chargeable_w(known: Known, pv_power_w: float | None) -> float | None:
-    """What the battery can take just now: 0 until the device has told its bound.
-
-    Without charging from the grid it takes PV alone; held back, that may be more than is produced.
-    """
-    if known.slow is None:
-        return 0.0
-    told_w = known.slow.max_charge_w
-    if known.config.kept.charge_from_grid or pv_power_w is None:
-        return told_w
-    pv_w = max(pv_power_w, 0.0) + MORE_PV_W
-    return pv_w if told_w is None else min(told_w, pv_w)
 
 
 def _followed(

@@ -48,7 +48,7 @@ def learn(state: CoreState, house: House) -> CoreState:
 
 
 def _held(unit: Unit, known: UnitState) -> bool:
-    return known.held and known.ac_limit_w < unit.rated_power_w
+    return known.bound and known.ac_limit_w < unit.rated_power_w
 
 
 def _output_w(unit: Unit, known: UnitState, seen: Seen) -> float:

@@ -27,6 +27,8 @@ class Unit:
     has_battery: bool = True
     capacity_wh: float | None = None
     """Usable energy; None: unknown, then shared by rating."""
+    charges_from_grid: bool = False
+    """Otherwise its battery takes its own PV alone."""
     poll_s: float = 1.0
     """How often its reading comes."""
 

@@ -20,6 +20,9 @@ LEAST_BAND_W = 6.0
 NO_HEADROOM_W = 300.0
 """A battery with less than this left to take does not help a falling AC limit."""
 
+MORE_PV_W = 300.0
+"""A battery that takes PV alone is asked for this much more than is known to be there."""
+
 NONE = Bounds(0.0, 0.0)
 """An inverter without a battery."""
 
@@ -42,7 +45,11 @@ def battery_bounds(
         link = Link(Level.SAFETY, "failsafe", Reason.INVERTER_SILENT, lower_w, upper_w)
         return narrow(FREE, link)
     rated_w = unit.rated_power_w
-    lower_w = -rated_w if reading.max_charge_w is None else -min(reading.max_charge_w, rated_w)
+    charge_w = rated_w if reading.max_charge_w is None else min(reading.max_charge_w, rated_w)
+    if not unit.charges_from_grid and known.production_w is not None:
+        pv_w = max(known.production_w, known.potential_w or 0.0, 0.0)
+        charge_w = min(charge_w, pv_w + MORE_PV_W)
+    lower_w = -charge_w
     upper_w = rated_w if reading.max_discharge_w is None else min(reading.max_discharge_w, rated_w)
     if known.held and (known.production_w or 0.0) > YIELDING_W:
         upper_w = min(upper_w, 0.0)  # what PV could give is not taken from the battery
@@ -101,7 +108,7 @@ def ac_setpoint(
         return ac_sent(unit, known, actuators, inf, now_s), None, top.links
     limit_w = min(max(limit_w, 0.0), rated_w)
     output_w = ac.middle_w
-    if not known.held and known.production_w is not None:
+    if not known.bound and known.production_w is not None:
         output_w = min(output_w, known.production_w + known.battery.command_w)
     undelayed_w = response.undelayed_w(known.ac, actuators.ac, now_s)
     if not unit.has_battery or known.battery.command_w <= lowest_w + NO_HEADROOM_W:

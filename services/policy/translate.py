@@ -46,6 +46,7 @@ def unit(state: InverterState, poll_s: float) -> Unit:
         phases=tuple(PHASES.index(phase) for phase in state.phases),
         has_battery=state.has_battery,
         capacity_wh=state.battery_capacity_wh,
+        charges_from_grid=state.charges_from_grid,
         poll_s=poll_s,
     )
 

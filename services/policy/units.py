@@ -36,6 +36,12 @@ STEADY_W = 30.0
 LEARNED_FOR_S = 120.0
 """So long is what a battery would not do not asked of it again."""
 
+SHORT_PART = 0.05
+"""A battery that takes this part less than it was told is short of something."""
+
+TELEMETRY_PART = 0.03
+"""What an inverter tells of itself is off by up to this part."""
+
 TELEMETRY_AGE_S = 1.5
 """Age of an inverter's own figures where it does not tell: its register refresh and ours."""
 
@@ -88,10 +94,14 @@ class UnitState(NamedTuple):
     """Time of the last reading taken in."""
     production_w: float | None = None
     """PV on the AC side by that reading; None: unknown."""
+    potential_w: float | None = None
+    """What that PV could give: as last seen free, or felt out while it is held back."""
     told_w: float | None = None
     """Battery power by that reading."""
+    bound: bool = False
+    """Whether its output was then at its AC limit."""
     held: bool = False
-    """Whether its output was then held by its AC limit."""
+    """Whether PV was then held back by it."""
     bucket_s: float = -inf
     bucket_w: float = inf
     older_w: float = inf
@@ -138,24 +148,24 @@ def hear(
         bucket_s, bucket_w, older_w = at_s, ac.lowest_w, bucket_w
     if reading.measured_s == state.heard_s:
         return state._replace(bucket_s=bucket_s, bucket_w=bucket_w, older_w=older_w)
-    production_w, held = None, False
-    if reading.ac_power_w is not None:
-        if reading.battery_power_w is not None:
-            production_w = reading.ac_power_w - reading.battery_power_w
-        elif not unit.has_battery:
-            production_w = reading.ac_power_w
-        smallest_w = min(bucket_w, older_w)
-        held = _is_held(unit, state, reading.ac_power_w, production_w, smallest_w, ac)
-        if (reading.battery_power_w or 0.0) > YIELDING_W:
-            held = False  # PV comes first: while its battery gives, none of it is held back
-    lower_w, upper_w, until_s = _learned(
-        unit, state, reading.battery_power_w, battery, at_s, production_w
-    )
+    short = _takes_all_pv(unit, reading, battery)
+    if short and reading.battery_power_w is not None:  # its command has no say: go on from here
+        state = state._replace(battery=response.at_rest(reading.battery_power_w, at_s))
+    smallest_w = min(bucket_w, older_w, state.ac.command_w)  # it may already obey the last one
+    sun = _sun(unit, state, reading, ac, smallest_w, short=short)
+    if short:
+        lower_w, upper_w, until_s = -inf, inf, -inf  # what it is short of is PV
+    else:
+        lower_w, upper_w, until_s = _learned(
+            unit, state, reading.battery_power_w, battery, at_s, sun.production_w
+        )
     return state._replace(
         heard_s=reading.measured_s,
-        production_w=production_w,
+        production_w=sun.production_w,
+        potential_w=sun.potential_w,
         told_w=reading.battery_power_w,
-        held=held,
+        bound=sun.bound,
+        held=sun.held,
         bucket_s=bucket_s,
         bucket_w=bucket_w,
         older_w=older_w,
@@ -165,7 +175,49 @@ def hear(
     )
 
 
-def _is_held(
+class _Sun(NamedTuple):
+    """What a reading tells of the PV, by the names of `UnitState`."""
+
+    production_w: float | None
+    potential_w: float | None
+    bound: bool
+    held: bool
+
+
+def _sun(
+    unit: Unit,
+    state: UnitState,
+    reading: UnitReading,
+    ac: Delivered,
+    smallest_w: float,
+    *,
+    short: bool,
+) -> _Sun:
+    """What a reading tells of the PV.
+
+    PV comes first: while its battery gives, or wants more than there is, none is held back.
+    """
+    ac_w, battery_w = reading.ac_power_w, reading.battery_power_w
+    if ac_w is None:
+        return _Sun(None, state.potential_w, bound=False, held=False)
+    production_w = None
+    if battery_w is not None:
+        production_w = ac_w - battery_w
+    elif not unit.has_battery:
+        production_w = ac_w
+    bound = _is_bound(unit, state, ac_w, production_w, smallest_w, ac)
+    open_pv = short or (battery_w or 0.0) > YIELDING_W
+    held = bound and not open_pv
+    if production_w is None:
+        return _Sun(None, state.potential_w, bound, held)
+    # while a limit falls into the production, less of that is no cloud
+    falling = _is_near(unit, ac_w, smallest_w) and not _is_steady(ac, smallest_w)
+    if held or (falling and not open_pv):
+        return _Sun(production_w, max(state.potential_w or 0.0, production_w), bound, held)
+    return _Sun(production_w, production_w, bound, held)
+
+
+def _is_bound(
     unit: Unit,
     state: UnitState,
     ac_power_w: float,
@@ -173,18 +225,39 @@ def _is_held(
     smallest_w: float,
     ac: Delivered,
 ) -> bool:
-    """Whether an inverter's output is held by its AC limit, by figures of unknown age.
+    """Whether an inverter's output is at its AC limit, by figures of unknown age.
 
-    It comes to be held by a limit that cuts into its production, or by rising up to a steady one;
+    It comes to be so by a limit that cuts into its production, or by rising up to a steady one;
     it remains so as long as its output is near what its limit let through lately.
     """
-    near_w = feed_in.NEAR_PART * smallest_w - feed_in.NEAR_W
-    if smallest_w >= feed_in.NEAR_PART * unit.rated_power_w or ac_power_w < near_w:
+    if not _is_near(unit, ac_power_w, smallest_w):
         return False
-    if state.held or production_w is None or state.production_w is None:
+    if state.bound or production_w is None or state.potential_w is None:
         return True
-    steady = ac.highest_w - smallest_w < feed_in.STEADY_W
-    return steady or production_w < 0.97 * state.production_w - feed_in.NEAR_W
+    cut_w = (1.0 - TELEMETRY_PART) * state.potential_w - feed_in.NEAR_W
+    return _is_steady(ac, smallest_w) or production_w < cut_w
+
+
+def _is_near(unit: Unit, ac_power_w: float, smallest_w: float) -> bool:
+    """Whether an output is near or above what the AC limit let through lately."""
+    near_w = feed_in.NEAR_PART * smallest_w - feed_in.NEAR_W
+    return smallest_w < feed_in.NEAR_PART * unit.rated_power_w and ac_power_w >= near_w
+
+
+def _is_steady(ac: Delivered, smallest_w: float) -> bool:
+    """Whether an AC limit has hardly moved lately."""
+    return ac.highest_w - smallest_w < feed_in.STEADY_W
+
+
+def _takes_all_pv(unit: Unit, reading: UnitReading, battery: Delivered) -> bool:
+    """Whether a battery that takes PV alone takes less than it was told, and leaves none."""
+    battery_w, ac_w = reading.battery_power_w, reading.ac_power_w
+    if unit.charges_from_grid or battery_w is None or ac_w is None:
+        return False
+    least_w = max(YIELDING_W, -SHORT_PART * battery.highest_w)
+    return (
+        battery_w < -STEADY_W and abs(ac_w) < YIELDING_W and battery_w > battery.highest_w + least_w
+    )
 
 
 def _learned(
@@ -247,21 +320,35 @@ def output_between(
             assumed, which would excuse it.
     """
     if reading is None or reading.ac_power_w is None:
-        return feed_in.Output(0.0, min(ac.middle_w, unit.rated_power_w), unit.rated_power_w)
+        rated_w = unit.rated_power_w
+        return feed_in.Output(0.0, min(ac.middle_w, rated_w), rated_w, rated_w)
     highest_w = min(ac.highest_w, unit.rated_power_w)
     if state.production_w is None:
-        likely_w = ac.middle_w if state.held else reading.ac_power_w
-        return feed_in.Output(0.0, min(likely_w, highest_w), highest_w)
-    if state.held:
+        likely_w = ac.middle_w if state.bound else reading.ac_power_w
+        return feed_in.Output(0.0, min(likely_w, highest_w), highest_w, highest_w)
+    if state.bound:
         likely_w = ac.middle_w
-        if likely_w <= 1.03 * min(state.bucket_w, state.older_w) + feed_in.NEAR_W:
+        if (
+            state.ac.command_w
+            <= (1.0 + TELEMETRY_PART) * min(state.bucket_w, state.older_w) + feed_in.NEAR_W
+        ):
             # its limit has not risen lately, so it cannot give more than it last told
-            likely_w = min(likely_w, 1.035 * reading.ac_power_w + feed_in.NEAR_W / 2)
+            likely_w = min(
+                likely_w, reading.ac_power_w / (1.0 - TELEMETRY_PART) + feed_in.NEAR_W / 2
+            )
     else:
         likely_w = state.production_w + battery.middle_w
     likely_w = min(likely_w, highest_w)
-    lowest_w = min(0.97 * state.production_w + battery.lowest_w, ac.lowest_w, likely_w)
-    if broken and not state.held:
-        known_w = 1.03 * state.production_w + battery.highest_w
+    lowest_w = min(
+        (1.0 - TELEMETRY_PART) * state.production_w + battery.lowest_w, ac.lowest_w, likely_w
+    )
+    if broken and not state.bound:
+        known_w = (1.0 + TELEMETRY_PART) * state.production_w + battery.highest_w
         highest_w = max(min(highest_w, known_w), likely_w)
-    return feed_in.Output(lowest_w, likely_w, highest_w)
+    unsure_w = highest_w - lowest_w
+    if not state.bound:
+        unsure_w = min(
+            unsure_w,
+            2.0 * TELEMETRY_PART * abs(state.production_w) + battery.highest_w - battery.lowest_w,
+        )
+    return feed_in.Output(lowest_w, likely_w, highest_w, unsure_w)

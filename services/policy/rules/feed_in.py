@@ -57,11 +57,12 @@ back (it is at the limit) from production that is all used."""
 HELD_W = 15.0
 """Grid power this close to the limit, or beyond, while an AC limit binds: PV is held back."""
 
-NEAR_HELD_W = 200.0
-"""Up to here a battery behind held production is not asked for less: rather a little import."""
+FOUND_W = 60.0
+"""Grid power this far inside the limit: the batteries have found all that was held back."""
 
-PUSH_W_PER_S = 400.0
-"""Pace at which batteries take what is held back; where nothing is, the overshoot is import."""
+PUSH_W_PER_S = 100.0
+YIELD_W_PER_S = 100.0
+"""Pace at which held back PV is felt out, and given up; W a second."""
 
 NEAR_PART = 0.95
 NEAR_W = 60.0
@@ -77,6 +78,9 @@ class Output(NamedTuple):
     lowest_w: float
     likely_w: float
     highest_w: float
+    unsure_w: float
+    """How far off the likely one may be for want of knowledge of the actuators and of telemetry;
+    `highest_w` is beyond that where PV may have risen under a limit that leaves it room."""
 
 
 class Point(NamedTuple):
@@ -84,6 +88,8 @@ class Point(NamedTuple):
 
     at_s: float
     load_w: float
+    output_w: float = 0.0
+    """The likeliest AC output of all inverters in the newest reading."""
     rooms: tuple[tuple[float, float], ...] = ()
     """Rooms of the last seconds that are smaller than all later ones: (time, W)."""
     broken_since_s: float = inf
@@ -101,9 +107,9 @@ def load_behind(
     before: Point | None, grid_power_w: float, limit_w: float, output: Output, at_s: float
 ) -> Point:
     """Take one grid reading into the load estimate behind one limit."""
-    lowest_w, likely_w, highest_w = output
+    lowest_w, likely_w, highest_w, unsure_w = output
     if before is None:
-        return Point(at_s, grid_power_w + likely_w)
+        return Point(at_s, grid_power_w + likely_w, likely_w)
     past_s = max(at_s - before.at_s, 0.0)
     broken = grid_power_w < -limit_w - MARGIN_W
     if broken:
@@ -112,14 +118,14 @@ def load_behind(
     change_w = grid_power_w + likely_w - before.load_w
     drift_s = DRIFT_S
     if not (broken and change_w < 0.0):
-        drift_s *= 1.0 + (highest_w - lowest_w) / DRIFT_W
+        drift_s *= 1.0 + (unsure_w if change_w > 0.0 else highest_w - lowest_w) / DRIFT_W
     drifted_w = before.load_w + change_w * past_s / (drift_s + past_s)
     load_w = within(
         drifted_w, grid_power_w + lowest_w - NOISE_W, grid_power_w + highest_w + NOISE_W
     )
     lasting = grid_power_w < -limit_w - IMPATIENT_W
     since_s = min(before.broken_since_s, at_s) if lasting else inf
-    return Point(at_s, load_w, before.rooms, since_s)
+    return Point(at_s, load_w, output.likely_w, before.rooms, since_s)
 
 
 def smallest_room(point: Point, room_w: float, hold_s: float) -> tuple[Point, float]:

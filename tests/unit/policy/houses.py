@@ -73,6 +73,11 @@ class Home:
     def grid_w(self) -> float:
         return self.load_w - sum(self.ac_w)
 
+    @property
+    def used_pv_w(self) -> list[float]:
+        """PV that is not held back."""
+        return [ac_w - battery_w for ac_w, battery_w in zip(self.ac_w, self.battery_w, strict=True)]
+
     def live(self, seconds: float) -> Decision:
         """Let the house run."""
         for _ in range(round(seconds / PERIOD_S)):
@@ -114,6 +119,8 @@ class Home:
             top_w = self.units[index].rated_power_w if limit_w is None else limit_w
             self.top_w[index] += FOLLOWS * (top_w - self.top_w[index])
             self.battery_w[index] += FOLLOWS * (battery_w - self.battery_w[index])
+            if not self.units[index].charges_from_grid:
+                self.battery_w[index] = max(self.battery_w[index], -self.pv_w[index])
             given_w = self.battery_w[index]
             most_w = max(self.top_w[index], min(given_w, 0.0))
             self.ac_w[index] = min(self.pv_w[index] + given_w, most_w)
