@@ -15,6 +15,10 @@ PV_SHARE_W, BATTERY_SHARE_W = 300.0, 10.0
 """Shared out besides what is expected of each, so that one that produces nothing can begin. Little
 with a battery, which takes the first PV itself: what is left unused cannot be told from a cloud."""
 
+NEWEST_PART = 0.5
+"""The load that keeps the limit is a careful one. A battery that relied on it alone would charge
+from the grid for seconds after a load drop; on the newest reading alone, leave PV."""
+
 LENT_TIMES = 3.0
 """PV may rise above what is produced by so many times what its battery can still take."""
 
@@ -112,7 +116,9 @@ def battery_ceiling_w(
         for constraint, point in zip(active, points, strict=True):
             pv_w = sum(weight(sight.unit, constraint.phase) * sight.could_w for sight in sights)
             count = 1 if constraint.phase is None else len(grid.phases_w)
-            ceiling_w = min(ceiling_w, count * (point.load_w + constraint.limit.limit_w - pv_w))
+            newest_w = exchange_w(constraint, grid) + point.output_w
+            load_w = point.load_w + NEWEST_PART * max(newest_w - point.load_w, 0.0)
+            ceiling_w = min(ceiling_w, count * (load_w + constraint.limit.limit_w - pv_w))
     return ceiling_w
 
 

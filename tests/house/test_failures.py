@@ -77,6 +77,24 @@ def test_batteries_take_the_surplus_before_pv_is_curtailed(house: House) -> None
     )
 
 
+def test_a_load_that_goes_leaves_its_sun_to_the_batteries(house: House) -> None:
+    for unit in ("inv1", "inv2"):
+        house.simulator.order("soc", unit=unit, soc_pct=50)
+    house.wait_until(lambda: held_back_w(house) < 300, 60, "all of the sun is used")
+    drop_load(house)
+    house.simulator.live(1)
+    house.wait_until(
+        lambda: held_back_w(house) < 300 and abs(house.simulator.grid_power_w) < 400,
+        20,
+        "the batteries take what the load has left",
+    )
+
+
+def held_back_w(house: House) -> float:
+    units = house.simulator.state()["inverters"].values()
+    return float(sum(unit["pv_available_w"] - unit["pv_power_w"] for unit in units))
+
+
 @pytest.mark.parametrize("name", ["metering", "policy", "inverters", "site"])
 def test_a_killed_service_comes_back_and_the_limit_holds(house: House, name: str) -> None:
     with house.simulator.judging(0.0, TOLERANCE_W) as verdict:

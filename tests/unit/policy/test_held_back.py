@@ -49,7 +49,7 @@ def test_a_cloud_is_no_reason_to_charge_from_the_grid() -> None:
     home.pv_w = [1200.0]
     home.live(6.0)
     assert home.battery_w[0] == pytest.approx(-700.0, abs=120)
-    assert home.grid_w == pytest.approx(0.0, abs=100)
+    assert home.grid_w == pytest.approx(0.0, abs=150)
 
 
 def test_a_battery_that_was_short_of_sun_takes_it_when_it_is_back() -> None:
