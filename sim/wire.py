@@ -115,6 +115,8 @@ class Wire:
     """Longest time between two chunks of an answer; at least one character."""
     strict: bool = False
     distort: Distort | None = None
+    silence_s: float | None = None
+    """The silent interval between frames; None: the standard's."""
     report: LineReport = field(default_factory=LineReport)
     _heard: bytearray = field(default_factory=bytearray)
     _heard_from_s: float = 0.0
@@ -122,13 +124,13 @@ class Wire:
     _spoiled: bool = False
     _busy_to_s: float = -math.inf
     _sendings: list[_Sending] = field(default_factory=list)
-    _silence_s: float = 0.0
     character_s: float = 0.0
     """Time of one character."""
+    _silence_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Times that follow from the line speed."""
-        self._silence_s = silence_s(self.baud)
+        self._silence_s = silence_s(self.baud) if self.silence_s is None else self.silence_s
         self.character_s = BITS_PER_CHARACTER / self.baud
 
     @property

@@ -135,14 +135,17 @@ def feel_out(sights: list[Sight], beside_goal_w: float, past_s: float) -> list[S
 def _felt(sight: Sight, short_w: float, past_s: float, *, charging: bool) -> Sight:
     """One more step, when its AC output is short of its limit by this."""
     unit, known = sight.unit, sight.known
+    felt_w = 0.0
     if short_w < feed_in.HELD_W:
-        step_w = feed_in.PUSH_W_PER_S * past_s
+        pace = min(feed_in.PUSH_W_PER_S + known.felt_w / feed_in.PUSH_S, feed_in.MOST_PUSH_W_PER_S)
+        step_w = pace * past_s
         if known.battery.command_w <= sight.bounds.lower_w:
             step_w *= 0.1  # the battery has all that it can take
+        felt_w = known.felt_w + step_w
     elif short_w > feed_in.FOUND_W and charging:
         step_w = -feed_in.YIELD_W_PER_S * past_s
     else:
-        return sight
+        step_w = 0.0
     potential_w = min((known.potential_w or 0.0) + step_w, 2 * unit.rated_power_w)
     potential_w = max(potential_w, known.production_w or 0.0)
-    return sight._replace(known=known._replace(potential_w=potential_w))
+    return sight._replace(known=known._replace(potential_w=potential_w, felt_w=felt_w))

@@ -96,6 +96,8 @@ class UnitState(NamedTuple):
     """PV on the AC side by that reading; None: unknown."""
     potential_w: float | None = None
     """What that PV could give: as last seen free, or felt out while it is held back."""
+    felt_w: float = 0.0
+    """How much of that was felt out in a row."""
     told_w: float | None = None
     """Battery power by that reading."""
     bound: bool = False
@@ -338,10 +340,12 @@ def output_between(
             )
     else:
         likely_w = state.production_w + battery.middle_w
-    likely_w = min(likely_w, highest_w)
+    floor_w = -unit.rated_power_w if unit.charges_from_grid else 0.0
+    likely_w = min(max(likely_w, floor_w), highest_w)
     lowest_w = min(
         (1.0 - TELEMETRY_PART) * state.production_w + battery.lowest_w, ac.lowest_w, likely_w
     )
+    lowest_w = max(lowest_w, min(floor_w, likely_w))
     if broken and not state.bound:
         known_w = (1.0 + TELEMETRY_PART) * state.production_w + battery.highest_w
         highest_w = max(min(highest_w, known_w), likely_w)

@@ -80,12 +80,12 @@ def test_batteries_take_the_surplus_before_pv_is_curtailed(house: House) -> None
 def test_a_load_that_goes_leaves_its_sun_to_the_batteries(house: House) -> None:
     for unit in ("inv1", "inv2"):
         house.simulator.order("soc", unit=unit, soc_pct=50)
-    house.wait_until(lambda: held_back_w(house) < 300, 60, "all of the sun is used")
+    house.wait_until(lambda: held_back_w(house) < 300, 120, "all of the sun is used")
     drop_load(house)
     house.simulator.live(1)
     house.wait_until(
         lambda: held_back_w(house) < 300 and abs(house.simulator.grid_power_w) < 400,
-        20,
+        30,
         "the batteries take what the load has left",
     )
 

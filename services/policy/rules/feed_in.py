@@ -64,6 +64,9 @@ PUSH_W_PER_S = 100.0
 YIELD_W_PER_S = 100.0
 """Pace at which held back PV is felt out, and given up; W a second."""
 
+PUSH_S, MOST_PUSH_W_PER_S = 8.0, 400.0
+"""What was found in a row quickens the pace: so much of it a second more, up to this."""
+
 NEAR_PART = 0.95
 NEAR_W = 60.0
 """Output within 5 % and this of its limit may be held by it: telemetry errs by 3 %."""

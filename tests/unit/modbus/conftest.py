@@ -1,7 +1,6 @@
 """A Modbus RTU line on a pseudo-terminal: its own idea of the protocol, and faults on order."""
 
 import os
-import random
 import select
 import struct
 import threading
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+
+from sim.storm import Storm
 
 
 def crc(frame: bytes) -> bytes:
@@ -117,78 +118,15 @@ def _framed(body: bytes) -> bytes:
     return body + crc(body)
 
 
-@dataclass
-class FaultStorm:
-    """Spoils answers by lot, in every way that a line knows."""
+class FaultStorm(Storm):
+    """The simulator's storm of faults, on this line."""
 
-    seed: int
-    share: float
-    """Part of the answers that is spoilt."""
-    late_s: float
-    """How late a late answer is at most."""
-    counted: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-        self._last = b""
-
-    def __call__(  # noqa: C901  a list of faults
-        self, line: EmulatedLine, request: bytes, answer: bytes
-    ) -> None:
-        dice = self._random
-        last, self._last = self._last, answer
-        if dice.random() >= self.share:
-            line.send(answer)
-            return
-        kind = dice.choice(
-            (
-                "late",
-                "mute",
-                "cut",
-                "flip",
-                "flip_head",
-                "foreign",
-                "echo",
-                "glued",
-                "again",
-                "noise",
-            )
-        )
-        self.counted[kind] = self.counted.get(kind, 0) + 1
-        match kind:
-            case "late":
-                time.sleep(dice.uniform(0.5, 1.0) * self.late_s)
-                line.send(answer)
-            case "mute":
-                pass
-            case "cut":
-                line.send(answer[: dice.randrange(1, len(answer))])
-            case "flip":
-                line.send(_flipped(dice, answer, 0))
-            case "flip_head":
-                line.send(_flipped(dice, answer[:3], 0) + answer[3:])
-            case "foreign":
-                body = bytes((answer[0] % 3 + 1,)) + answer[1:-2]
-                line.send(_framed(body))
-            case "echo":
-                line.send(request)
-                time.sleep(0.003)
-                line.send(answer)
-            case "glued":
-                line.send(answer + _framed(bytes((answer[0],)) + dice.randbytes(9)))
-            case "again":  # the previous answer once more, and this one behind it
-                line.send(last + answer)
-            case "noise":
-                line.send(dice.randbytes(dice.randrange(1, 9)))
-                time.sleep(dice.choice((0.0, 0.004)))
-                line.send(answer)
-
-
-def _flipped(dice: random.Random, frame: bytes, start: int) -> bytes:
-    spoilt = bytearray(frame)
-    for _ in range(dice.randrange(1, 4)):
-        spoilt[dice.randrange(start, len(frame))] ^= 1 << dice.randrange(8)
-    return bytes(spoilt)
+    def spoil(self, line: EmulatedLine, request: bytes, answer: bytes) -> None:
+        """Fits `EmulatedLine.fault`."""
+        began_s = time.monotonic()
+        for after_s, content in self(request, answer):
+            time.sleep(max(began_s + after_s - time.monotonic(), 0.0))
+            line.send(content)
 
 
 @pytest.fixture
