@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import json
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from pydantic import BaseModel
@@ -131,6 +132,35 @@ def _heartbeat(file: Path) -> Callable[[], None]:
     return beat
 
 
+class LogOutput:
+    """Where log lines go. A full disk behind it costs lines, which are counted, and no process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Args: stream: the real one."""
+        self._stream = stream
+        self._line = ""
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Take a part of a line."""
+        self._line += text
+        return len(text)
+
+    def flush(self) -> None:
+        """Write the line; the first that gets through again comes behind how many did not."""
+        line, self._line = self._line, ""
+        try:
+            if self._lost:  # not through structlog, which is waiting for this very line
+                note = {"level": "warning", "event": "log_was_stuck", "lines": self._lost}
+                self._stream.write(json.dumps(note) + "\n")
+            self._stream.write(line)
+            self._stream.flush()
+        except OSError:
+            self._lost += line.count("\n")
+        else:
+            self._lost = 0
+
+
 def configure_logging(log_format: str, *, level: str = "info") -> None:
     """One event and its fields a line: JSON in containers, text for a person."""
     renderer: Any = structlog.processors.JSONRenderer()
@@ -144,7 +174,7 @@ def configure_logging(log_format: str, *, level: str = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(LogOutput(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-NAMES = ("control", "footprint", "latency", "metering", "modbus")
+NAMES = ("control", "faults", "footprint", "latency", "metering", "modbus")
 """Each is a module here with `main(arguments) -> exit code`; its figures: docs/benchmarks.md."""
 
 

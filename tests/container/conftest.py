@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hemma import registry
+from hemma.bench.house import Simulator, wait_until
 from hemma.demo import free_port
-from tests.house.house import Simulator, wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BUILD_TIMEOUT_S = 600

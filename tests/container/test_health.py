@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from hemma.bench.house import wait_until
 from tests.container.conftest import Compose
-from tests.house.house import wait_until
 
 pytestmark = pytest.mark.container
 

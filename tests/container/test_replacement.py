@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hemma import registry
+from hemma.bench.house import Simulator, wait_until
 from tests.container.conftest import PROCESSES, Compose
-from tests.house.house import Simulator, wait_until
 
 pytestmark = pytest.mark.container
 

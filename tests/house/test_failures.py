@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.house import House, running_house
+from hemma.bench.house import House, running_house
 
 pytestmark = pytest.mark.house
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.house.house import REPOSITORY, House, running_house
+from hemma.bench.house import REPOSITORY, House, running_house
 
 pytestmark = pytest.mark.house
 

@@ -1,4 +1,4 @@
-"""A running house for tests: simulator, broker and services as real processes, and a judge."""
+"""A running house, for benches and tests: simulator, broker and services as real processes."""
 
 import contextlib
 import json
@@ -44,10 +44,16 @@ class Simulator:
         self._lines = self._socket.makefile("rb")
 
     def close(self) -> None:
+        """Hang up."""
         self._lines.close()
         self._socket.close()
 
     def order(self, do: str, **keys: object) -> dict[str, Any]:
+        """Give an order, see `sim.control`.
+
+        Raises:
+            ValueError: It was refused; says why.
+        """
         self._socket.sendall(json.dumps({"do": do, **keys}).encode() + b"\n")
         answer: dict[str, Any] = json.loads(self._lines.readline())
         if not answer.pop("ok"):
@@ -55,10 +61,12 @@ class Simulator:
         return answer
 
     def state(self) -> dict[str, Any]:
+        """The whole physical truth."""
         return self.order("state")
 
     @property
     def grid_power_w(self) -> float:
+        """True power at the grid connection point; > 0 is import."""
         return float(self.state()["grid_power_w"])
 
     def live(self, seconds: float) -> None:
@@ -91,13 +99,19 @@ class House:
     supervisor: "subprocess.Popen[bytes]"
 
     def hemma(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a verb of the command line on this house."""
         verb, *rest = arguments
         command = [sys.executable, "-m", "hemma", verb, "--config", str(self.config_file), *rest]
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603  our own command line
             command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=30
         )
 
     def status(self) -> dict[str, Any]:
+        """What `hemma status --json` says.
+
+        Raises:
+            RuntimeError: Nothing.
+        """
         answer = self.hemma("status", "--json")
         if not answer.stdout:
             raise RuntimeError(answer.stderr)
@@ -105,7 +119,11 @@ class House:
         return parsed
 
     def pid(self, name: str) -> int:
-        """The process of one service, or of the broker."""
+        """The process of one service, or of the broker.
+
+        Raises:
+            LookupError: It does not run just now.
+        """
         shown = "mosquitto" if name == "broker" else f"hemma-{name}"[:15]
         children = Path(f"/proc/{self.supervisor.pid}/task/{self.supervisor.pid}/children")
         for child in children.read_text().split():
@@ -114,6 +132,7 @@ class House:
         raise LookupError(name)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to one process; returns its id."""
         pid = self.pid(name)
         os.kill(pid, number)
         return pid
@@ -136,6 +155,7 @@ class House:
         self.wait_until(lambda: bool(self.status()["ok"]), seconds, "the house is well")
 
     def log_tail(self) -> str:
+        """The last lines that the processes said."""
         lines = (self.state_dir / "log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-25:])
 
