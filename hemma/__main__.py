@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from hemma.bench import main as bench_main
 
         sys.exit(bench_main(given[1:]))
+    if given[:1] == ["plot"]:
+        from hemma.plot import main as plot_main
+
+        sys.exit(plot_main(given[1:]))
     options = _parser().parse_args(given)
     verb: Callable[[argparse.Namespace], int] = options.verb
     sys.exit(verb(options))
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verbs.add_parser("sim", help="the simulated house alone (hemma sim --help)")
     verbs.add_parser("bench", help="measurements (hemma bench --help)")
+    verbs.add_parser("plot", help="draw what the control does (hemma plot --help)")
     return parser
 
 

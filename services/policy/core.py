@@ -137,7 +137,9 @@ def _control(
         self_consumption.critical_s(in_use, lead),
     )
 
-    goal_w = max(target_w, goal_limit_w + feed_in.BATTERY_GOAL_W)
+    could_w = sum(sight.could_w for sight in sights)
+    aside_w = within(feed_in.ASIDE_PART * could_w, 0.0, feed_in.BATTERY_GOAL_W)
+    goal_w = max(target_w, goal_limit_w + aside_w)
     ceiling_w = min(
         observer.net_load_w - goal_limit_w,  # by the quick estimate, pulses or not
         curtail.battery_ceiling_w(constraints, points, grid, sights),

@@ -8,7 +8,7 @@ from services.policy.model import House, Settings, Task, Unit, UnitReading
 from services.policy.response import Delivered
 from services.policy.rules import feed_in, soc
 from services.policy.setpoints import battery_bounds
-from services.policy.units import YIELDING_W, Actuators, UnitState, hear, is_silent
+from services.policy.units import TELEMETRY_PART, YIELDING_W, Actuators, UnitState, hear, is_silent
 
 STILL_BELIEVED_S = 3.0
 """A silent inverter's battery is steered on for so long before it is walked to 0."""
@@ -105,7 +105,12 @@ def _look_at(
     if reading is not None and not silent:
         known = hear(unit, known, reading, battery, ac, at_s)
     bounds = battery_bounds(unit, known, reading, settings, now_s, silent=silent)
-    return Sight(unit, reading, silent, actuators, known, battery, ac, bounds)
+    sight = Sight(unit, reading, silent, actuators, known, battery, ac, bounds)
+    if unit.charges_from_grid or known.production_w is None:
+        return sight
+    # whatever it is asked, it cannot take more than its PV gives
+    least_w = -(1.0 + 2 * TELEMETRY_PART) * max(sight.could_w, 0.0) - YIELDING_W
+    return sight._replace(battery=Delivered(*(max(power_w, least_w) for power_w in battery)))
 
 
 def feel_out(sights: list[Sight], beside_goal_w: float, past_s: float) -> list[Sight]:

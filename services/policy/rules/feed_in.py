@@ -50,9 +50,9 @@ CALM_W = (40.0, 140.0)
 """Beyond the limit by the first, the newest load estimate begins to count less, by the second not
 at all: it rests on telemetry that is a second old."""
 
-BATTERY_GOAL_W = 30.0
-"""Batteries aim this far inside the limit, so that the grid power tells production that is held
-back (it is at the limit) from production that is all used."""
+BATTERY_GOAL_W, ASIDE_PART = 30.0, 0.1
+"""Batteries aim this far inside the limit, but for no more than a part of the PV: so the grid power
+tells production that is held back (it is at the limit) from production that is all used."""
 
 HELD_W = 15.0
 """Grid power this close to the limit, or beyond, while an AC limit binds: PV is held back."""
