@@ -119,9 +119,8 @@ def hybrid_hours(rng: random.Random, houses: int) -> dict[str, float]:
 
 def _hybrid_hour(rng: random.Random, settings: Settings) -> tuple[Trace, float]:
     """The hour and what the batteries took in it, Wh."""
-    inverters = _hybrids(rng, 2)
+    inverters = hybrids(rng, 2, pv_first=True)
     for inverter in inverters:
-        inverter.pv_first = True
         inverter.soc_pct = 30.0
     load = busy_hour(rng)
     pv = [cloudy_hour(rng, rng.uniform(3500.0, 4500.0)) for _ in inverters]
@@ -187,8 +186,8 @@ def load_drops(rng: random.Random, plants: int) -> tuple[dict[str, float], int]:
     return {"load_drop_quick_max_s": quick_s, "load_drop_max_s": worst_s}, hunting
 
 
-def _hybrids(rng: random.Random, count: int) -> list[Inverter]:
-    """Inverters of the documented class with PV and batteries."""
+def hybrids(rng: random.Random, count: int, *, pv_first: bool = False) -> list[Inverter]:
+    """Inverters of the documented class with PV and batteries, each 1 % fuller than the last."""
     made = []
     for number in range(count):
         dead_s, lag_s = rng.uniform(0.15, 0.4), rng.uniform(0.6, 1.0)
@@ -199,6 +198,7 @@ def _hybrids(rng: random.Random, count: int) -> list[Inverter]:
                 Actuator(dead_s, lag_s, 10_000.0, -5000.0, 5000.0),
                 telemetry(rng, 1.0),
                 soc_pct=50.0 + number,
+                pv_first=pv_first,
             )
         )
     return made
@@ -210,7 +210,7 @@ def failsafe(rng: random.Random) -> dict[str, float]:
     Measured: the time until the setpoints in force are safe whatever the house draws, and the
     largest change of the grid power within one reading (0.2 s) in the 30 s after the return.
     """
-    inverters = _hybrids(rng, 3)
+    inverters = hybrids(rng, 3)
     law = Core.of(inverters, feed_in_limit(2000.0))
 
     def fall_silent() -> None:
@@ -282,7 +282,7 @@ def mode_changes(rng: random.Random) -> float:
     ]
     worst_w = 0.0
     for load_w, pv_w, soc_pct, before, after in cases:
-        inverters = _hybrids(rng, 2)
+        inverters = hybrids(rng, 2)
         for inverter in inverters:
             inverter.soc_pct = soc_pct
             inverter.capacity_wh = 5000.0

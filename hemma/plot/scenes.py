@@ -5,16 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bus.policy import Level, Reason
+from bus.policy import Reason
+from hemma.bench.control_limits import feed_in_limit, hybrids
 from hemma.bench.laws import Core
 from hemma.bench.loop import Meter, run_loop
-from hemma.bench.plants import Actuator, Inverter, Profile, Telemetry
-from services.policy.model import ExportLimit, Settings
+from hemma.bench.plants import Inverter, Profile
 from sim.appliances import HouseLoad
 from sim.generate import Clouds, Field
 from sim.sun import Place, Surface
 
-NO_EXPORT = Settings(limits=(ExportLimit(Level.GRID_OPERATOR, Reason.FEED_IN_LIMIT, 0.0),))
 DAY_FASTER = 4.0
 """The day passes so many times as fast, the batteries fill as much faster; inverters stay as they
 are, so that the house looks harder to follow than it is."""
@@ -54,7 +53,7 @@ def control(seed: int) -> Run:
     sun = _through([(0, 1), (80, 1), (84, 0.25), (92, 0.25), (96, 1)], between=True)
     pv: list[Profile] = [lambda now_s: 3500 * sun(now_s), lambda now_s: 2500 * sun(now_s)]
     run = Run("Load steps, a cloud, a dead meter; no export allowed", 0.0, "s")
-    inverters = _hybrids(rng, 50.0, 10_000.0)
+    inverters = hybrids(rng, 2, pv_first=True)
     _record(run, inverters, load, pv, 130.0, rng, 0.1, lambda now_s: now_s, gap=(104.0, 110.0))
     return run
 
@@ -71,10 +70,13 @@ def day(seed: int) -> Run:
     def pv_of(one: Field) -> Profile:
         return lambda now_s: one.at(epoch_s(now_s)) * clouds.at(epoch_s(now_s))
 
+    inverters = hybrids(rng, 2, pv_first=True)
+    for inverter in inverters:
+        inverter.soc_pct, inverter.capacity_wh = 20.0, 3500.0 / DAY_FASTER
     run = Run("A generated day; no export allowed", 0.0, "h")
     _record(
         run,
-        _hybrids(rng, 20.0, 3500.0 / DAY_FASTER),
+        inverters,
         lambda now_s: sum(house.at(epoch_s(now_s))),
         [pv_of(one) for one in fields],
         86_400 / DAY_FASTER,
@@ -83,25 +85,6 @@ def day(seed: int) -> Run:
         lambda now_s: now_s * DAY_FASTER / 3600.0,
     )
     return run
-
-
-def _hybrids(rng: random.Random, soc_pct: float, capacity_wh: float) -> list[Inverter]:
-    """Two of 5 kW with PV and battery, of the documented class: see the bench's hybrid row."""
-    made = []
-    for _ in range(2):
-        dead_s, lag_s = rng.uniform(0.15, 0.4), rng.uniform(0.6, 1.0)
-        made.append(
-            Inverter(
-                5000.0,
-                Actuator(dead_s, lag_s, 10_000.0, 0.0, 5000.0, 5000.0),
-                Actuator(dead_s, lag_s, 10_000.0, -5000.0, 5000.0),
-                Telemetry(age_s=rng.uniform(0.2, 0.8), gain=rng.uniform(0.98, 1.02)),
-                soc_pct=soc_pct,
-                capacity_wh=capacity_wh,
-                pv_first=True,
-            )
-        )
-    return made
 
 
 def _record(
@@ -116,7 +99,7 @@ def _record(
     gap: tuple[float, float] | None = None,
 ) -> None:
     """Run the loop and note what is so every now and then; `shown` turns s into what is drawn."""
-    law = Core.of(inverters, NO_EXPORT, learning=True)
+    law = Core.of(inverters, feed_in_limit(0.0), learning=True)
 
     def note(now_s: float) -> None:
         output_w = sum(inverter.ac_power_w for inverter in inverters)

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
 
-from bus.inverters import Followed, InverterReading, InverterState, Lease, LinkFigures
-from bus.metering import Phase
+from bus.inverters import Followed, InverterReading, Lease
 from runtime.clock import FakeClock
 from services.metering.samples import Block, StreamHeader
 from services.metering.sources import Arrival, BlockArrived, StreamOpened
@@ -123,44 +122,6 @@ class ModbusTcpMeter:
                 writer.write(struct.pack(">3H", transaction, 0, len(body)) + body)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
-
-
-def idle_inverter_state() -> InverterState:
-    figures = LinkFigures(
-        answered=1,
-        timed_out=0,
-        late=0,
-        bad_frames=0,
-        exceptions=0,
-        device_time_p50_ms=None,
-        device_time_p99_ms=None,
-    )
-    nothing_known = dict.fromkeys(
-        (
-            "model",
-            "serial",
-            "firmware",
-            "battery_capacity_wh",
-            "device_status",
-            "temperature_degc",
-            "yield_energy_wh",
-            "charge_energy_wh",
-            "discharge_energy_wh",
-        )
-    )
-    return InverterState.model_validate(
-        {
-            **nothing_known,
-            "inverter_id": "inv1",
-            "online": True,
-            "rated_power_w": 10_000.0,
-            "phases": list(Phase),
-            "has_battery": False,
-            "alarms": (),
-            "flash_writes": 0,
-            "link": figures,
-        }
-    )
 
 
 def idle_inverter(clock: FakeClock) -> InverterReading:

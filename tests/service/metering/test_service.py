@@ -25,11 +25,11 @@ from services.metering.meters import SDM630
 from services.metering.service import MeteringService
 from services.metering.sources import BlockArrived, MeterAnswered, SourceLost
 from services.metering.systems import Connection
+from tests.service.inverters_heard import described
 from tests.service.metering.house import (
     Converter,
     header,
     idle_inverter,
-    idle_inverter_state,
     until,
 )
 
@@ -287,7 +287,7 @@ async def test_a_reversed_transformer_shows_by_night_and_is_flagged(
 ) -> None:
     async with running(service(bus, converter, store)):
         converter.open()
-        bus.deliver(idle_inverter_state())
+        bus.deliver(described())
         converter.amps[1] = -2
         for n in range(10):
             for phase in range(3):

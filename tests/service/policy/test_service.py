@@ -8,9 +8,7 @@ import pytest
 from bus.inverters import (
     Followed,
     InverterReading,
-    InverterState,
     Lease,
-    LinkFigures,
 )
 from bus.metering import GridReading, GridSystem, Phase, PhaseReading
 from bus.policy import Dispatch, LearnedActuator, Level, PolicyState, Reason
@@ -30,6 +28,7 @@ from runtime.clock import FakeClock
 from runtime.memory import MemoryBus, running
 from services.policy.config import PolicyConfig
 from services.policy.service import PolicyService
+from tests.service.inverters_heard import described
 
 PERIOD_S = 0.2
 
@@ -51,34 +50,12 @@ class House:
         self.bus.deliver(Ess(settings=ess or EssSettings(), **stored))
 
     def describe(self, inverter_id: str = "inv1", *, has_battery: bool = True) -> None:
-        link = LinkFigures(
-            answered=1,
-            timed_out=0,
-            late=0,
-            bad_frames=0,
-            exceptions=0,
-            device_time_p50_ms=None,
-            device_time_p99_ms=None,
-        )
         self.bus.deliver(
-            InverterState(
+            described(
                 inverter_id=inverter_id,
-                online=True,
-                model=None,
-                serial=None,
-                firmware=None,
                 rated_power_w=5000.0,
-                phases=tuple(Phase),
                 has_battery=has_battery,
                 battery_capacity_wh=10_000.0 if has_battery else None,
-                device_status=None,
-                alarms=(),
-                temperature_degc=None,
-                yield_energy_wh=None,
-                charge_energy_wh=None,
-                discharge_energy_wh=None,
-                flash_writes=0,
-                link=link,
             )
         )
 

@@ -4,11 +4,11 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from hemma.bench.modbus import QuickLine
 from runtime.modbus.errors import (
     BadFrameError,
     ExceptionCodeError,
@@ -21,21 +21,6 @@ from runtime.modbus.rtu import RtuPort, SerialSettings
 
 Emulated = Callable[..., Any]
 """Builds what conftest.py describes."""
-
-
-@dataclass(frozen=True)
-class QuickLine(SerialSettings):
-    """A line without wire time, so that thousands of transactions take seconds."""
-
-    baud: int = 4_000_000
-    gap_s: float = 0.002
-    first_window_s: float = 0.03
-    shortest_window_s: float = 0.008
-    longest_window_s: float = 0.02
-
-    @property
-    def t35_s(self) -> float:
-        return 0.0002
 
 
 def read(unit: int, address: int, count: int) -> Request:
@@ -75,12 +60,10 @@ async def go_through(
     return answered, wrong, longest
 
 
-async def storm_over(
-    transactions: int,
-    emulated_line: Emulated,
-    storm: Emulated,
-    register_at: Callable[[int, int], int],
+async def test_no_wrong_value_is_believed_in_a_storm_of_faults(
+    emulated_line: Emulated, storm: Emulated, register_at: Callable[[int, int], int]
 ) -> None:
+    transactions = 2000  # `hemma bench modbus`: 100,000
     faults = storm(seed=20260621, share=0.05, late_s=0.05, character_s=0.0)
     line = emulated_line(fault=faults.spoil)
     async with opened(QuickLine(line.port)) as port:
@@ -95,19 +78,6 @@ async def storm_over(
     assert after[1] == 0
     assert port.figures_of_line.silence_violations == 0
     assert sum(port.figures(unit).late for unit in (1, 2, 3)) > 0
-
-
-async def test_no_wrong_value_is_believed_in_a_storm_of_faults(
-    emulated_line: Emulated, storm: Emulated, register_at: Callable[[int, int], int]
-) -> None:
-    await storm_over(2000, emulated_line, storm, register_at)
-
-
-@pytest.mark.slow
-async def test_no_wrong_value_is_believed_in_a_long_storm_of_faults(
-    emulated_line: Emulated, storm: Emulated, register_at: Callable[[int, int], int]
-) -> None:
-    await storm_over(30_000, emulated_line, storm, register_at)
 
 
 @pytest.mark.parametrize("late_s", [0.02, 0.06], ids=["in the quarantine", "after the quarantine"])
