@@ -83,7 +83,7 @@ def look_behind(
         power_w = exchange_w(constraint, grid)
         limit_w = constraint.limit.limit_w
         broken = power_w < -limit_w - feed_in.MARGIN_W
-        outputs: list[Output] = []
+        outputs = [Output(0.0, 0.0, 0.0, 0.0)]
         for sight in sights:
             part = weight(sight.unit, constraint.phase)
             output = output_between(
@@ -94,7 +94,7 @@ def look_behind(
                 sight.ac,
                 broken=broken,
             )
-            outputs.append(Output(*(part * power_w for power_w in output)))
+            outputs.append(Output(*(part * bound_w for bound_w in output)))
         total = Output(*map(sum, zip(*outputs, strict=True)))
         points.append(feed_in.load_behind(point, power_w, limit_w, total, grid.measured_s))
     return tuple(points)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bus.policy import Level, Reason
-from services.policy.model import Settings, Task, Unit
+from services.policy import core
+from services.policy.model import House, Settings, Task, Unit
 from tests.unit.policy.houses import Home, inverter, limited, sample, told
 
 REST_S = 30.0
@@ -297,3 +298,12 @@ def test_every_chain_goes_from_the_uppermost_level_down() -> None:
                 assert chain
                 levels = [ranks[link.level] for link in chain]
                 assert levels == sorted(levels)
+
+
+def test_a_house_whose_inverters_were_never_heard_of_is_decided_on_all_the_same() -> None:
+    state = core.start(())
+    for number in range(3):
+        now_s = 1000.0 + 0.2 * number
+        house = House(now_s, (), sample(now_s, 800.0), (), limited(0.0))
+        state, decision = core.decide(state, house)
+        assert decision.setpoints == ()
