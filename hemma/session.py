@@ -28,15 +28,20 @@ UNREACHABLE = 69
 
 @contextlib.asynccontextmanager
 async def observing(address: BrokerAddress) -> AsyncIterator[Observer]:
-    """Listen to the house for the length of a block."""
+    """Listen to the house for the length of a block; what the block raises comes out as it is."""
     clock = SystemClock()
     observer = Observer(MqttBus(address, clock), clock)
-    async with asyncio.TaskGroup() as together:  # an observer that fails ends the block too
-        life = together.create_task(observer.run())
-        try:
-            yield observer
-        finally:
-            life.cancel()
+    try:
+        async with asyncio.TaskGroup() as together:  # an observer that fails ends the block too
+            life = together.create_task(observer.run())
+            try:
+                yield observer
+            finally:
+                life.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
 
 
 def operator_address(config_file: Path) -> BrokerAddress:

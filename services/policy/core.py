@@ -229,13 +229,14 @@ def _split(
     if len(sights) == 1:
         return state.sharing, [total_w]
     stores = []
-    for unit, reading, *_, bounds in sights:
+    for sight in sights:
+        reading = sight.reading
         soc_pct = reading.soc_pct if reading is not None and reading.soc_pct is not None else 50.0
         stores.append(
             allocate.Store(
-                bounds.lower_w,
-                bounds.upper_w,
-                unit.capacity_wh or unit.rated_power_w,
+                sight.bounds.lower_w,
+                sight.bounds.upper_w,
+                sight.unit.capacity_wh or sight.unit.rated_power_w,
                 settings.full_soc_pct - soc_pct,
                 soc_pct - settings.reserve_soc_pct,
             )
